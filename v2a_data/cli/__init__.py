@@ -1,0 +1,41 @@
+"""The `v2a-data` command line: thin commands that parse, call one function, print."""
+
+from typing import Annotated
+
+import typer
+
+from v2a_data.cli import curate, doctor, explain, fetch, labels, recipe, run, shard, status, synth
+from v2a_data.cli.common import command, new_app, version_option
+
+app = new_app(
+    "From label names to a grounded dataset: clips in which the thing named is both seen and heard.\n\n\b\n"
+    "  v2a-data fetch --label Airplane; v2a-data curate; v2a-data shard"
+)
+recipe_app = new_app("Recipes: everything a dataset is made with.")
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=version_option("v2a-data"), is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+command(app, "labels")(labels.labels)
+command(app, "fetch")(fetch.fetch)
+command(app, "curate")(curate.curate)
+command(app, "shard")(shard.shard)
+command(app, "run")(run.run)
+command(app, "status")(status.status)
+command(app, "explain")(explain.explain)
+command(recipe_app, "new")(recipe.new)
+app.add_typer(recipe_app, name="recipe")
+command(app, "synth")(synth.synth)
+command(app, "doctor")(doctor.doctor)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,213 @@
+"""What every command shares: its common options, its errors, its exit codes. Nothing heavy is imported."""
+
+import inspect
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from v2a_data.errors import ExitCode, FatalError, UsageError
+
+if TYPE_CHECKING:
+    from v2a_data.console import Console
+    from v2a_data.engine import Engine
+    from v2a_data.runs import RunRecord
+    from v2a_data.workspace import Workspace
+
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", "-w", envvar="V2A_WORKSPACE", help="Folder of the dataset.", show_default=True)
+]
+RecipeOption = Annotated[str | None, typer.Option("--recipe", help="Name of a shipped recipe, or a .toml file.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=0, help="Worker processes; 0 works in order without a cluster. Default: one per core."
+    ),
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDR", help="A Dask scheduler that exists.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="More messages.")]
+DebugOption = Annotated[bool, typer.Option("--debug", envvar="V2A_DEBUG", help="Tracebacks.")]
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Force = Annotated[bool, typer.Option("--force", help="Apply a changed recipe, replace what it made.")]
+
+_COMMON: tuple[tuple[str, Any, Any], ...] = (
+    ("workspace", WorkspaceOption, Path("v2a-workspace")),
+    ("recipe", RecipeOption, None),
+    ("sets", SetOption, None),
+    ("workers", WorkersOption, None),
+    ("scheduler", SchedulerOption, None),
+    ("as_json", JsonOption, False),
+    ("quiet", QuietOption, False),
+    ("verbose", VerboseOption, False),
+    ("debug", DebugOption, False),
+)
+
+
+@dataclass(frozen=True)
+class Common:
+    """The common options of one call."""
+
+    command: str
+    workspace: Path
+    recipe: str | None
+    sets: list[str]
+    workers: int | None
+    scheduler: str | None
+    as_json: bool
+    quiet: bool
+    verbose: bool
+    debug: bool
+
+    @property
+    def console(self) -> "Console":
+        from v2a_data.console import Console
+
+        return Console(self.command, as_json=self.as_json, quiet=self.quiet, verbose=self.verbose)
+
+    def engine(self, *, models: bool = False) -> "Engine":
+        """The engine that `--workers` and `--scheduler` ask for."""
+        from v2a_data.engine import open_engine
+
+        workers = self.workers if self.workers is not None else os.cpu_count() or 1
+        return open_engine(workers, self.scheduler, models=models)
+
+    def in_order(self) -> "Engine":
+        """No cluster, for work that goes one by one anyway."""
+        from v2a_data.engine import SerialEngine
+
+        return SerialEngine()
+
+    def open_workspace(self) -> "Workspace":
+        """The workspace, locked for writing."""
+        from v2a_data.workspace import Workspace
+
+        return Workspace.open(self.workspace, self.command)
+
+    def record(self, workspace: "Workspace") -> "RunRecord":
+        """The run record of this call."""
+        from v2a_data.runs import RunRecord, command_line
+
+        return RunRecord(workspace.runs, self.command, command_line())
+
+    def overrides(self) -> dict[str, Any]:
+        """`--set` values as a recipe table."""
+        from v2a_data.recipe import parse_sets
+
+        return parse_sets(self.sets)
+
+
+def new_app(help: str) -> typer.Typer:
+    """A command line without rich markup, so that help starts fast and titles cannot format it."""
+    return typer.Typer(
+        help=help,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]], Callable[..., None]]:
+    """Register a function as a command. It gets a `Common` first, then its own options; what it
+    returns is the exit code."""
+
+    def register(function: Callable[..., int | None]) -> Callable[..., None]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        shared = [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for key, kind, default in _COMMON
+        ]
+        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+
+        def run(**values: Any) -> None:
+            picked = {key: values.pop(key) for key, _, _ in _COMMON}
+            common = Common(command=name, **{**picked, "sets": picked["sets"] or []})
+            raise typer.Exit(guarded(common, lambda: function(common, **values)))
+
+        run.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
+        run.__doc__ = function.__doc__
+        app.command(name, help=inspect.getdoc(function))(run)
+        return run
+
+    return register
+
+
+def guarded(common: Common, call: Callable[[], int | None]) -> int:
+    """Run a command; every known trouble becomes a message and its exit code."""
+    console = common.console
+    try:
+        return int(call() or ExitCode.OK)
+    except FatalError as error:
+        _say(console, common, error, error.message, error.hint)
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped at once; run the same command again to go on\n")
+        return int(ExitCode.INTERRUPTED)
+    except OSError as error:
+        from v2a_data.files import disk_error, is_disk_error
+
+        if is_disk_error(error):
+            trouble = disk_error(error)
+            _say(console, common, error, trouble.message, trouble.hint)
+            return int(ExitCode.DISK)
+        return _unknown(console, common, error)
+    except Exception as error:  # the last place before the user: a message instead of a traceback
+        return _unknown(console, common, error)
+
+
+def _unknown(console: "Console", common: Common, error: Exception) -> int:
+    message = f"{type(error).__name__}: {error}"
+    _say(
+        console,
+        common,
+        error,
+        message,
+        f"this is a bug; the traceback is in {common.workspace}/runs, or shown with --debug",
+    )
+    return int(ExitCode.FAILURE)
+
+
+def _say(console: "Console", common: Common, error: Exception, message: str, hint: str | None) -> None:
+    logging.getLogger("v2a_data").debug("ended", exc_info=error)
+    from v2a_data.console import printable
+
+    sys.stderr.write("".join(f"{printable(line)}\n" for line in f"error: {message}".splitlines()))
+    if hint:
+        sys.stderr.write(f"  {printable(hint)}\n")
+    if common.debug:
+        sys.stderr.write("".join(traceback.format_exception(error)))
+
+
+def parse_limit(text: str | None) -> int | str | None:
+    """`--limit`: a count, or "all". Raises `UsageError` for anything else."""
+    if text is None or text == "all":
+        return text
+    if text.isdigit():
+        return int(text)
+    raise UsageError(f"--limit {text!r}: expected a number or 'all'")
+
+
+def version_option(package: str) -> Callable[[bool], None]:
+    """Callback of `--version`."""
+
+    def show(value: bool) -> None:
+        if value:
+            from v2a_data import __version__
+
+            sys.stdout.write(f"{package} {__version__}\n")
+            raise typer.Exit
+
+    return show

@@ -1,0 +1,109 @@
+"""`v2a-data fetch`: list ids and download media."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2a_data.cli.common import Common, DryRun, Force, parse_limit
+from v2a_data.errors import ExitCode, UsageError
+
+
+def fetch(
+    common: Common,
+    label: Annotated[list[str] | None, typer.Option("--label", help="A label; may be given several times.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="youtube8m, local, synthetic, ids.")] = None,
+    input: Annotated[
+        str | None, typer.Option("--input", metavar="PATH", help="Folder of the sources local and synthetic.")
+    ] = None,
+    ids_only: Annotated[bool, typer.Option("--ids-only", help="List ids, download nothing.")] = False,
+    ids_file: Annotated[
+        str | None, typer.Option("--ids-file", metavar="FILE|-", help="YouTube ids or addresses, one per line.")
+    ] = None,
+    url: Annotated[
+        list[str] | None, typer.Option("--url", help="A YouTube address; may be given several times.")
+    ] = None,
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            "--limit", metavar="N|all", help="Go on to N videos, or all. Default: the recipe's target_videos."
+        ),
+    ] = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> int:
+    """List ids of labels and download their videos, whole and small, up to a number.
+
+    \b
+    v2a-data fetch --label Airplane
+    v2a-data fetch --source local --input my-videos --label Dog
+    """
+    from v2a_data.cli.recipes import choose_recipe
+    from v2a_data.fetch import stage
+    from v2a_data.sources import SOURCES
+    from v2a_data.sources.base import Source
+    from v2a_data.sources.ids import Ids
+
+    wanted = parse_limit(limit)
+    lines = _lines(ids_file, url or [])
+    console = common.console
+    with common.open_workspace() as workspace:
+        recipe = choose_recipe(
+            workspace, common, label or [], source, str(Path(input).expanduser().resolve()) if input else None
+        )
+        chosen: Source = Ids(lines) if lines is not None else SOURCES[recipe.source.name]()
+        listed = stage.expected(workspace, recipe, chosen, dry_run=dry_run)
+        target = None if wanted == "all" else wanted if isinstance(wanted, int) else recipe.fetch.target_videos
+        console.say(stage.announcement(workspace, recipe, chosen, listed, target))
+        if dry_run:
+            console.result({"dry_run": True, "listed": listed, "target": target}, "nothing was fetched")
+            return ExitCode.OK
+        workspace.adopt(recipe, force=force)
+        with common.record(workspace) as record:
+            if ids_only:
+                result = stage.list_only(workspace, recipe, chosen, wanted if isinstance(wanted, int) else None)
+            else:
+                engine = common.engine() if stage.parallel(recipe, chosen) else common.in_order()
+                try:
+                    result = stage.fetch(workspace, recipe, chosen, engine, console, target)
+                finally:
+                    engine.close()
+            record.note(
+                fetched=result.fetched, failed=result.failed, reasons=dict(result.reasons), states=result.states
+            )
+        console.result(
+            {
+                "fetched": result.fetched,
+                "failed": result.failed,
+                "reasons": dict(result.reasons),
+                "videos": result.states,
+            },
+            _summary(result, target),
+        )
+    return ExitCode.PARTIAL if result.states.get("later") else ExitCode.OK
+
+
+def _lines(ids_file: str | None, urls: list[str]) -> list[str] | None:
+    """Lines of `--ids-file` and `--url` together, null without either."""
+    import sys
+
+    if ids_file is None and not urls:
+        return None
+    lines = list(urls)
+    if ids_file == "-":
+        lines += sys.stdin.read().splitlines()
+    elif ids_file is not None:
+        if not Path(ids_file).is_file():
+            raise UsageError(f"--ids-file {ids_file}: no such file")
+        lines += Path(ids_file).read_text(encoding="utf-8", errors="replace").splitlines()
+    return lines
+
+
+def _summary(result, target: int | None) -> str:  # type: ignore[no-untyped-def]
+    states = ", ".join(f"{count} {name}" for name, count in result.states.items())
+    lines = [f"fetched {result.fetched}, failed {result.failed}; all videos: {states}"]
+    lines += [f"  {count:5d}  {reason}" for reason, count in result.reasons.most_common()]
+    if target is not None and result.states.get("fetched", 0) >= target:
+        lines.append(f"stopped at {target} videos; --limit N or --limit all goes on")
+    lines.append("next: v2a-data curate")
+    return "\n".join(lines)

@@ -1,0 +1,62 @@
+"""`v2a-data status`: where the dataset stands."""
+
+from typing import Any
+
+from v2a_data.cli.common import Common
+from v2a_data.errors import ExitCode
+
+
+def status(common: Common) -> int:
+    """Videos by state and reason, clips by verdict, samples by split."""
+    from v2a_data.console import table
+    from v2a_data.workspace import Workspace
+
+    with Workspace.read(common.workspace) as workspace:
+        values = overview(workspace)
+    videos, clips, samples = values["videos"], values["clips"], values["samples"]
+    lines = [f"{common.workspace}: recipe {values['recipe']['name']} ({values['recipe']['hash']})", ""]
+    lines.append(table(("videos", "count"), [*videos["by_state"].items(), ("all", videos["total"])]))
+    if videos["by_reason"]:
+        lines += ["", table(("not usable because", "count"), list(videos["by_reason"].items()))]
+    lines += ["", table(("clips", "count"), [*clips["by_verdict"].items(), ("all", clips["total"])])]
+    if clips["reasons_s"]:
+        lines += [
+            "",
+            table(("not kept because not", "seconds"), [(k, f"{v:.0f}") for k, v in clips["reasons_s"].items()]),
+        ]
+    lines += ["", table(("samples", "count"), [*samples["by_split"].items(), ("all", samples["total"])])]
+    if samples["refused"]:
+        lines += ["", table(("refused because", "count"), list(samples["refused"].items()))]
+    common.console.result(values, "\n".join(lines))
+    return ExitCode.OK
+
+
+def overview(workspace: Any) -> dict[str, Any]:
+    """The figures of `status --json`."""
+    from v2a_data.curate.stage import drop_reasons, verdicts
+
+    ledger = workspace.ledger
+    recipe = workspace.recipe()
+    by_verdict = verdicts(workspace, recipe)[0] if recipe else {}
+    reasons = dict(drop_reasons(workspace, recipe).most_common()) if recipe else {}
+    states = ledger.counts("videos", "state")
+    splits = {row[0]: row[1] for row in ledger.rows("SELECT split, SUM(samples) FROM shards GROUP BY 1 ORDER BY 1")}
+    return {
+        "workspace": str(workspace.root),
+        "recipe": {"name": recipe.name if recipe else None, "hash": recipe.hash if recipe else None},
+        "videos": {
+            "total": sum(states.values()),
+            "by_state": states,
+            "by_reason": ledger.counts("videos", "reason", "reason IS NOT NULL"),
+        },
+        "clips": {
+            "total": sum(by_verdict.values()),
+            "by_verdict": by_verdict,
+            "reasons_s": reasons,
+        },
+        "samples": {
+            "total": sum(splits.values()),
+            "by_split": splits,
+            "refused": ledger.counts("samples", "reason", "state = 'refused'"),
+        },
+    }

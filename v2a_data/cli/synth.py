@@ -1,0 +1,70 @@
+"""`v2a-data synth`: render a world of videos with known truth, and serve it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2a_data.cli.common import Common, DryRun
+from v2a_data.errors import ExitCode, UsageError
+
+
+def synth(
+    common: Common,
+    out: Annotated[Path, typer.Argument(help="Folder of the world.")],
+    videos: Annotated[int, typer.Option("--videos", min=1, help="How many.")] = 20,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=999_999_999, help="Another seed, another world.")] = 0,
+    labels: Annotated[str | None, typer.Option("--labels", help="Comma-separated; default: all.")] = None,
+    lines: Annotated[int | None, typer.Option("--lines", help="Picture height; default: mixed.")] = None,
+    faults: Annotated[
+        bool, typer.Option("--faults/--no-faults", help="Plant still pictures, silence, voice-over.")
+    ] = True,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve a rendered world on loopback as a small YouTube-8M.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", help="Port of --serve; 0 takes a free one.")] = 0,
+    dry_run: DryRun = False,
+) -> int:
+    """Render synthetic videos whose truth is known, or serve such a world to `fetch`.
+
+    \b
+    v2a-data synth world --videos 20; v2a-data fetch --source synthetic --input world --recipe demo
+    """
+    from v2a_data.synthetic.world import WORLD_LABELS, plan_world, render_world
+
+    console = common.console
+    if serve:
+        return _serve(out, port, common)
+    if lines is not None and (lines < 36 or lines > 1080 or lines % 4):
+        raise UsageError(f"--lines {lines}: a multiple of 4 from 36 to 1080")
+    names = tuple(name.strip() for name in labels.split(",")) if labels else WORLD_LABELS
+    plans = plan_world(seed, videos, names, lines, faults=faults)
+    seconds = sum(plan.duration_s for plan in plans)
+    if dry_run:
+        console.result(
+            {"dry_run": True, "videos": len(plans), "seconds": seconds},
+            f"would render {len(plans)} videos, {seconds:.0f} s",
+        )
+        return ExitCode.OK
+    engine = common.engine()
+    try:
+        with console.progress("render", len(plans), "videos") as progress:
+            about = render_world(plans, out, engine, progress.step)
+    finally:
+        engine.close()
+    console.result(
+        about,
+        f"rendered {len(plans)} videos, {seconds:.0f} s, into {out}; world v{about['version']}, hash {about['hash']}",
+    )
+    return ExitCode.OK
+
+
+def _serve(out: Path, port: int, common: Common) -> int:
+    from v2a_data.engine import pause, stop_signals
+    from v2a_data.synthetic.server import serve_world
+
+    with serve_world(out, port) as address, stop_signals() as stop:
+        common.console.result({"address": address}, f"serving {out} at {address}; Ctrl-C ends it")
+        while not stop.asked:
+            pause(3600.0)
+    return ExitCode.OK

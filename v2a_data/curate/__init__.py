@@ -1,0 +1,1 @@
+"""Curation: score → rules → clips → duplicates → splits. Measuring and deciding are apart."""

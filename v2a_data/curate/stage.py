@@ -1,0 +1,68 @@
+"""The driver of `curate`: score → rules → clips → duplicates → splits, each skipping what is done."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from v2a_data.console import Console
+from v2a_data.curate.clips import lay_clips
+from v2a_data.curate.duplicates import group_clips
+from v2a_data.curate.score import score
+from v2a_data.curate.splits import split_clips
+from v2a_data.curate.stretches import mark
+from v2a_data.engine import Engine
+from v2a_data.errors import NothingError
+from v2a_data.recipe import Recipe
+from v2a_data.workspace import Workspace
+
+STEPS = ("score", "rules", "clips", "duplicates", "splits")
+
+
+@dataclass
+class CurateResult:
+    """What `curate` did, and how all clips of this recipe stand after it."""
+
+    scored: int = 0
+    verdicts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
+    splits: Counter[str] = field(default_factory=Counter)
+
+
+def curate(
+    workspace: Workspace, recipe: Recipe, engine: Engine, console: Console, steps: Iterable[str] = STEPS
+) -> CurateResult:
+    """Run the steps in their order. Raises `NothingError` in a workspace without fetched videos."""
+    ledger, wanted = workspace.ledger, set(steps)
+    if not ledger.value("SELECT 1 FROM videos WHERE state = 'fetched' LIMIT 1"):
+        raise NothingError(f"{workspace.root} holds no fetched videos", hint="run `v2a-data fetch` first")
+    result = CurateResult()
+    if "score" in wanted:
+        result.scored = score(workspace, recipe, engine, console)
+    if "rules" in wanted:
+        mark(workspace, recipe, console)
+    if "clips" in wanted:
+        lay_clips(ledger, recipe, console)
+    if "duplicates" in wanted:
+        group_clips(ledger, recipe.hash)
+    if "splits" in wanted:
+        result.splits = split_clips(ledger, recipe.hash, recipe.splits)
+    result.verdicts, result.seconds = verdicts(workspace, recipe)
+    result.reasons = drop_reasons(workspace, recipe)
+    return result
+
+
+def verdicts(workspace: Workspace, recipe: Recipe) -> tuple[dict[str, int], dict[str, float]]:
+    """Rows and seconds per verdict under this recipe."""
+    sql = "SELECT verdict, COUNT(*), SUM(stop_s - start_s) FROM clips WHERE recipe_hash = ? GROUP BY 1 ORDER BY 1"
+    rows = workspace.ledger.rows(sql, (recipe.hash,))
+    return {row[0]: row[1] for row in rows}, {row[0]: round(row[2], 2) for row in rows}
+
+
+def drop_reasons(workspace: Workspace, recipe: Recipe) -> Counter[str]:
+    """Seconds not kept, by condition; a second can miss several."""
+    sql = (
+        "SELECT json_extract(r.value, '$.condition'), SUM(c.stop_s - c.start_s) FROM clips c, json_each(c.reasons) r "
+        "WHERE c.recipe_hash = ? AND c.verdict != 'keep' GROUP BY 1"
+    )
+    return Counter({row[0]: round(row[1], 2) for row in workspace.ledger.rows(sql, (recipe.hash,))})

@@ -1,0 +1,204 @@
+"""Runs the stages' work: on a Dask cluster, or in order in this process.
+
+A job is one or two steps. Step functions are plain functions of the packages that return results
+or write files; only the driver, through `on_result`, touches the ledger. Work in flight is bounded,
+so memory stays flat however many jobs there are.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Literal
+
+from v2a_data.errors import InterruptedRunError
+
+Pool = Literal["decode", "model"]
+_PER_WORKER = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """One function call. In a second step the first one's result comes first in the arguments."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    pool: Pool = "decode"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Steps done one after the other; the last one's result is the job's."""
+
+    key: str
+    steps: tuple[Step, ...]
+
+
+OnResult = Callable[[Job, Any], None]
+
+
+class Engine:
+    """Runs jobs and hands each result to the driver as it comes."""
+
+    workers = 0
+
+    def run(self, jobs: Iterable[Job | None], on_result: OnResult, *, at_most: int | None = None) -> None:
+        """Run all jobs; results come in the order they finish, `on_result` runs in this thread.
+
+        A null job means: nothing more until a running one is done. `at_most` bounds the work in flight
+        further. Ctrl-C once lets running work finish and be recorded, then raises
+        `InterruptedRunError`; twice raises `KeyboardInterrupt` at once.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what the engine holds."""
+
+
+class SerialEngine(Engine):
+    """The same functions in order in this process; media are still decoded in a child."""
+
+    def run(self, jobs: Iterable[Job | None], on_result: OnResult, *, at_most: int | None = None) -> None:
+        with stop_signals() as stop:
+            for job in jobs:
+                if job is None:
+                    continue
+                result: tuple[Any, ...] = ()
+                for step in job.steps:
+                    result = (step.function(*result, *step.args),)
+                on_result(job, result[0])
+                stop.check()
+
+
+class DaskEngine(Engine):
+    """Jobs on a Dask cluster: an own one of processes on loopback, or one that exists."""
+
+    def __init__(self, workers: int, scheduler: str | None, *, models: bool) -> None:
+        from distributed import Client
+
+        self._cluster = None if scheduler else local_cluster(workers, models=models)
+        address = scheduler or self._cluster.scheduler_address  # type: ignore[union-attr]
+        self._client = Client(address, timeout="30s", set_as_default=False)
+        found = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        self._resources = {name for worker in found for name in worker.get("resources", {})}
+        self.workers = max(1, sum("model" not in worker.get("resources", {}) for worker in found) or len(found))
+
+    def run(self, jobs: Iterable[Job | None], on_result: OnResult, *, at_most: int | None = None) -> None:
+        from distributed import as_completed
+
+        waiting = iter(jobs)
+        room = min(self.workers * _PER_WORKER, at_most or self.workers * _PER_WORKER)
+        running: dict[Any, Job] = {}
+        finished = as_completed(loop=self._client.loop)
+        with stop_signals() as stop:
+            while True:
+                while len(running) < room and not stop.asked and (job := next(waiting, None)) is not None:
+                    future = self._submit(job)
+                    running[future] = job
+                    finished.add(future)
+                if not running:
+                    break
+                future = next(finished)
+                on_result(running.pop(future), future.result())
+                future.release()
+            stop.check()
+
+    def _submit(self, job: Job) -> Any:
+        future = None
+        for number, step in enumerate(job.steps):
+            wanted = {step.pool: 1} if step.pool in self._resources else None
+            inputs = step.args if future is None else (future, *step.args)
+            future = self._client.submit(
+                step.function, *inputs, key=f"{job.key}-{number}", pure=False, resources=wanted, retries=3
+            )
+        return future
+
+    def close(self) -> None:
+        self._client.close()
+        if self._cluster is not None:
+            self._cluster.close()
+
+
+def local_cluster(workers: int, *, models: bool) -> Any:
+    """A cluster of worker processes on loopback, with one more for models where they are needed."""
+    import dask
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    dask.config.set(
+        {
+            "distributed.scheduler.allowed-failures": 20,
+            "distributed.worker.daemon": True,
+            "distributed.logging.distributed": "error",
+            "distributed.comm.timeouts.connect": "60s",
+        }
+    )
+    common = {"host": "127.0.0.1", "dashboard_address": None, "nthreads": 1, "memory_limit": 0, "silence_logs": 50}
+    specification = {
+        f"decode-{i}": {"cls": Nanny, "options": {**common, "resources": {"decode": 1}}} for i in range(workers)
+    }
+    if models:
+        specification["model"] = {"cls": Nanny, "options": {**common, "resources": {"model": 1}}}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
+    }
+    return SpecCluster(workers=specification, scheduler=scheduler, silence_logs=50)
+
+
+def open_engine(workers: int, scheduler: str | None, *, models: bool = False) -> Engine:
+    """The engine for `--workers` and `--scheduler`. `models` asks for a model worker."""
+    if scheduler or workers:
+        return DaskEngine(workers, scheduler, models=models)
+    return SerialEngine()
+
+
+class StopSignal:
+    """Whether the user asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def check(self) -> None:
+        """Raise `InterruptedRunError` when asked to stop."""
+        if self.asked:
+            raise InterruptedRunError("stopped; what was done is kept", hint="run the same command again to go on")
+
+
+_current: StopSignal | None = None
+
+
+def pause(seconds: float) -> bool:
+    """Wait, unless the user asks to stop meanwhile; false when that happened."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if _current is not None and _current.asked:
+            return False
+        time.sleep(min(left, 0.2))
+    return True
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopSignal]:
+    """While inside, the first Ctrl-C or SIGTERM only sets the flag; the second one interrupts."""
+    global _current
+    stop = StopSignal()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    _current, outer = stop, _current
+    try:
+        yield stop
+    finally:
+        _current = outer
+        for number, handler in before.items():
+            signal.signal(number, handler)

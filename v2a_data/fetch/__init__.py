@@ -1,0 +1,1 @@
+"""Fetching: listing ids, downloading whole files, keeping the reason of every failure."""

@@ -1,0 +1,78 @@
+"""Files that are whole or not there: temporary name, sync, rename. Disk trouble gets its own error."""
+
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from v2a_data.errors import DiskError
+
+_DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+def is_disk_error(error: OSError) -> bool:
+    """True when the disk is full, read-only or not ours to write."""
+    return error.errno in _DISK_ERRNOS
+
+
+def disk_error(error: OSError) -> DiskError:
+    """The same trouble as a `DiskError` with advice."""
+    place = error.filename or "the disk"
+    return DiskError(
+        f"cannot write {place}: {error.strerror or error}", hint="free space or permissions, then run the command again"
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames inside a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Sync a finished temporary file and give it its final name."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    final.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(temporary, final)
+    sync_folder(final.parent)
+
+
+@contextmanager
+def whole_file(final: Path) -> Iterator[Path]:
+    """A temporary path beside `final` that takes its name when the block ends well, else vanishes."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.parent / f".tmp-{uuid.uuid4().hex}{final.suffix}"
+    try:
+        yield temporary
+        publish(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(final: Path, text: str) -> None:
+    """Write a small text file whole."""
+    with whole_file(final) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_file(path: Path) -> str:
+    """Hash of a file's bytes, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link where the file system allows one (no second copy on disk), else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,168 @@
+"""The parent's side of the media child: start it, ask it, kill it at the deadline."""
+
+import os
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from v2a_data.errors import ItemError
+from v2a_data.media.probe import Probe
+
+# A job may take this long, plus a share of the media's length.
+_BASE_S = 30.0
+_PER_MEDIA_SECOND = 0.5
+_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
+
+class MediaChild:
+    """One decoding subprocess, started when first asked and again after it was killed.
+
+    Every call raises `ItemError`: a reason from the child, `timed_out` past the deadline, or
+    `crashed` when the child died. Use as a context manager, or call `close`.
+    """
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "MediaChild":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def probe(self, path: Path, max_duration_s: float) -> Probe:
+        """What the file holds."""
+        answer = self._call(_BASE_S, "probe", path=str(path), max_duration_s=max_duration_s)
+        return Probe.from_json(answer)
+
+    def tap(self, path: Path, spec: Any, folder: Path, duration_s: float) -> dict[str, Any]:
+        """Decode once for the scorers (`media.tap.tap`)."""
+        return dict(self._call(_deadline(duration_s), "tap", path=str(path), spec=asdict(spec), folder=str(folder)))
+
+    def cut(
+        self, path: Path, spans: Sequence[tuple[float, float]], spec: dict[str, Any], folder: Path, duration_s: float
+    ) -> list[dict[str, Any]]:
+        """Cut spans into files (`media.cut.cut`); one result per span."""
+        deadline = _deadline(duration_s) + 5.0 * len(spans)
+        return list(self._call(deadline, "cut", path=str(path), spans=list(spans), spec=spec, folder=str(folder)))
+
+    def grid_open(self, path: Path, width: int, height: int, fps: Fraction) -> None:
+        """Start handing out the frames of a video (`media.grid.Grid`)."""
+        self._call(_BASE_S, "grid_open", path=str(path), width=width, height=height, fps=str(fps))
+
+    def grid_take(self, count: int, folder: Path) -> np.ndarray:
+        """The next frames of the opened video, `(n, height * 3 / 2, width)` uint8; fewer at its end."""
+        target = folder / "grid.npy"
+        self._call(_BASE_S + count * 0.2, "grid_take", count=count, target=str(target))
+        return np.load(target, allow_pickle=False)
+
+    def close(self) -> None:
+        """End the child."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe:
+                    pipe.close()
+            self._process = None
+
+    def _call(self, deadline_s: float, op: str, **args: Any) -> Any:
+        import json
+
+        process = self._start()
+        assert process.stdin is not None and process.stdout is not None
+        body = json.dumps({"op": op, "args": args}).encode()
+        stop = time.monotonic() + deadline_s
+        try:
+            process.stdin.write(struct.pack(">I", len(body)) + body)
+            process.stdin.flush()
+            (size,) = struct.unpack(">I", self._read(process, 4, stop))
+            reply = json.loads(self._read(process, size, stop))
+        except TimeoutError:
+            self.close()
+            raise ItemError("timed_out", f"{op} took more than {deadline_s:.0f} s") from None
+        except (BrokenPipeError, EOFError):
+            code = process.wait()
+            self.close()
+            raise ItemError("crashed", f"{op} ended the decoder with {_ending(code)}") from None
+        if reply.get("exit"):
+            self.close()
+        if "error" not in reply:
+            return reply["ok"]
+        error = reply["error"]
+        if error["reason"] == "os_error":
+            raise OSError(error.get("errno") or 0, error["message"])
+        raise ItemError(error["reason"], error["message"])
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+            environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "v2a_data.media.child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C reaches the driver only; the child ends with its parent
+            )
+        return self._process
+
+    @staticmethod
+    def _read(process: subprocess.Popen[bytes], size: int, stop: float) -> bytes:
+        assert process.stdout is not None
+        parts: list[bytes] = []
+        while size:
+            ready, _, _ = select.select([process.stdout], [], [], max(0.0, stop - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            part = os.read(process.stdout.fileno(), min(size, 1 << 20))
+            if not part:
+                raise EOFError
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+def _deadline(duration_s: float) -> float:
+    return _BASE_S + _PER_MEDIA_SECOND * duration_s
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def twice(job: Any) -> Any:
+    """Run a job of the child; a second death or timeout on the same video raises `quarantined`."""
+    try:
+        return job()
+    except ItemError as error:
+        if error.reason not in ("timed_out", "crashed"):
+            raise
+    try:
+        return job()
+    except ItemError as error:
+        if error.reason in ("timed_out", "crashed"):
+            raise ItemError("quarantined", f"killed its decoder twice, last: {error}") from None
+        raise
+
+
+_shared: MediaChild | None = None
+
+
+def shared_child() -> MediaChild:
+    """The one child of this process."""
+    global _shared
+    if _shared is None:
+        _shared = MediaChild()
+    return _shared

@@ -1,0 +1,132 @@
+"""One demux and decode of a file: frames and sound with their times, in file order.
+
+Times are seconds from the container's own start when that is above 0 (MPEG-TS), else from 0.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import av
+import numpy as np
+from av.container import InputContainer
+
+from v2a_data.errors import ItemError
+
+_MAX_BAD_PACKETS = 200
+_ATTACHED_PICTURE = 0x400
+# A seek lands this much before the wanted time, so that AAC, MP3 and Opus have settled by then.
+_PREROLL_S = 0.5
+
+
+@dataclass
+class Picture:
+    """A decoded frame and the second at which it appears."""
+
+    time_s: float
+    frame: av.VideoFrame
+
+
+@dataclass
+class SoundChunk:
+    """Decoded sound, `(channels, samples)` float32 at the stream's rate, from `time_s` on."""
+
+    time_s: float
+    samples: np.ndarray
+    rate_hz: int
+
+
+@dataclass
+class Media:
+    """An open file with its chosen picture and sound streams."""
+
+    container: InputContainer
+    video: av.VideoStream | None = field(init=False)
+    audio: av.AudioStream | None = field(init=False)
+    origin_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.video, self.audio = _choose(self.container)
+        start = self.container.start_time
+        self.origin_s = max(0.0, start / av.time_base) if start is not None else 0.0
+        for stream in (self.video, self.audio):
+            if stream is not None:
+                stream.codec_context.thread_count = 1
+
+    def decode(self, start_s: float = 0.0) -> Iterator[Picture | SoundChunk]:
+        """Everything from the keyframe at or before `start_s`, in file order.
+
+        Damaged packets are passed over; more than 200 of them raise `ItemError("damaged")`.
+        """
+        streams: list[av.stream.Stream] = [stream for stream in (self.video, self.audio) if stream is not None]
+        target = max(0.0, start_s - _PREROLL_S)
+        if target > 0:
+            try:
+                self.container.seek(int((target + self.origin_s) * av.time_base), backward=True)
+            except av.FFmpegError as error:
+                raise ItemError("not_seekable", str(error)) from None
+        last_picture_s = -1.0
+        for frame in _frames(self.container, streams):
+            if isinstance(frame, av.VideoFrame):
+                time_s = self._time(frame, last_picture_s + self.frame_interval_s)
+                last_picture_s = time_s
+                yield Picture(time_s, frame)
+            elif frame.pts is not None:
+                yield SoundChunk(self._time(frame, 0.0), to_float(frame), frame.sample_rate)
+
+    @property
+    def frame_interval_s(self) -> float:
+        """The stream's nominal frame distance; only used where a frame has no time of its own."""
+        rate = self.video.average_rate if self.video is not None else None
+        return float(1 / rate) if rate else 0.04
+
+    def _time(self, frame: av.VideoFrame | av.AudioFrame, fallback_s: float) -> float:
+        pts = frame.pts if frame.pts is not None else frame.dts
+        if pts is None or frame.time_base is None:
+            return fallback_s
+        return float(pts * frame.time_base) - self.origin_s
+
+
+def _frames(container: InputContainer, streams: list[av.stream.Stream]) -> Iterator[av.VideoFrame | av.AudioFrame]:
+    bad = 0
+    packets = container.demux(streams)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            yield from packet.decode()  # type: ignore[misc]
+        except av.EOFError:
+            return
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
+            bad += 1
+            if bad > _MAX_BAD_PACKETS:
+                raise ItemError("damaged", f"more than {_MAX_BAD_PACKETS} packets do not decode") from error
+
+
+def _choose(container: InputContainer) -> tuple[av.VideoStream | None, av.AudioStream | None]:
+    """The first usable stream of each kind, default-flagged ones first; cover pictures are none."""
+
+    def usable(streams: Iterable[av.stream.Stream]) -> list[av.stream.Stream]:
+        found = [s for s in streams if s.codec_context is not None and not int(s.disposition) & _ATTACHED_PICTURE]
+        return sorted(found, key=lambda s: (not int(s.disposition) & 1, s.index))
+
+    videos, audios = usable(container.streams.video), usable(container.streams.audio)
+    video, audio = next(iter(videos), None), next(iter(audios), None)
+    assert video is None or isinstance(video, av.VideoStream)
+    assert audio is None or isinstance(audio, av.AudioStream)
+    return video, audio
+
+
+def to_float(frame: av.AudioFrame) -> np.ndarray:
+    """A sound frame as `(channels, samples)` float32 in −1..1."""
+    array = frame.to_ndarray()
+    if not frame.format.is_planar:
+        array = array.reshape(-1, frame.layout.nb_channels).T
+    if array.dtype == np.uint8:
+        return ((array.astype(np.float32) - 128.0) / 128.0).astype(np.float32)
+    if array.dtype.kind == "i":
+        full_scale = np.float32(2 ** (8 * array.dtype.itemsize - 1))
+        return np.asarray(array.astype(np.float32) / full_scale, np.float32)
+    return np.nan_to_num(array.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)

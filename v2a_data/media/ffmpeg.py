@@ -1,0 +1,82 @@
+"""The ffmpeg program, where its command line is the better tool: muxing and stripping, never decoding.
+
+ffmpeg-python builds the arguments; our runner adds limits and whitelists. No shell, ever.
+"""
+
+import os
+import resource
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from v2a_data.errors import ItemError, MissingToolError
+from v2a_data.media.limits import DEMUXERS, FILE_BYTES, file_url
+
+_TIMEOUT_S = 600.0
+
+
+def ffmpeg_path() -> str:
+    """`$V2A_FFMPEG`, else the one on the PATH, else the one that imageio-ffmpeg brings."""
+    chosen = os.environ.get("V2A_FFMPEG")
+    if chosen:
+        if not Path(chosen).is_file():
+            raise MissingToolError(
+                f"V2A_FFMPEG names {chosen}, which does not exist", hint="unset V2A_FFMPEG or correct it"
+            )
+        return chosen
+    found = shutil.which("ffmpeg")
+    if found:
+        return found
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        raise MissingToolError("no ffmpeg program", hint="install ffmpeg, or set V2A_FFMPEG to its path") from None
+
+
+def mux(video: Path, sound: Path, target: Path) -> None:
+    """The picture of `video` as it is with the sound of a WAV file, as MP4 or Matroska by `target`'s name."""
+    ffmpeg = _ffmpeg_python()
+    picture = ffmpeg.input(file_url(video), **_input_options())
+    heard = ffmpeg.input(file_url(sound), protocol_whitelist="file", format_whitelist="wav", f="wav")
+    codec = {"c:v": "copy", "c:a": "aac", "b:a": "160k"}
+    _run(ffmpeg.output(picture["v:0"], heard["a:0"], file_url(target), map_metadata=-1, movflags="+faststart", **codec))
+
+
+def strip_sound(video: Path, target: Path) -> None:
+    """The picture of `video` alone, not encoded again."""
+    ffmpeg = _ffmpeg_python()
+    picture = ffmpeg.input(file_url(video), **_input_options())
+    _run(ffmpeg.output(picture["v:0"], file_url(target), **{"c:v": "copy"}, map_metadata=-1, movflags="+faststart"))
+
+
+def _ffmpeg_python() -> Any:
+    import ffmpeg
+
+    return ffmpeg
+
+
+def _input_options() -> dict[str, str]:
+    return {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+
+
+def _run(stream: Any) -> None:
+    """Run a built command line with limits. Raises `ItemError("ffmpeg_failed")` with its last words."""
+    ffmpeg = _ffmpeg_python()
+    arguments = ffmpeg.compile(stream.global_args("-nostdin", "-v", "error"), cmd=ffmpeg_path(), overwrite_output=True)
+    environment = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
+    process = subprocess.Popen(
+        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
+    if hasattr(resource, "prlimit"):
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+    try:
+        _, words = process.communicate(timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise ItemError("timed_out", f"ffmpeg took more than {_TIMEOUT_S:.0f} s") from None
+    if process.returncode != 0:
+        raise ItemError("ffmpeg_failed", words.decode("utf-8", "replace").strip()[-500:])

@@ -1,0 +1,64 @@
+"""What a media file may do: protocols, containers, size, memory, processor time."""
+
+import os
+import resource
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from v2a_data.errors import ItemError
+
+PROTOCOLS = "file"
+DEMUXERS = "mov,matroska,webm,ogg,flac,wav,mp3,avi,flv,mpegts,mpeg"
+MAX_PIXELS = 7680 * 4320
+MAX_STREAMS = 64
+MEMORY_BYTES = 1_500_000_000
+FILE_BYTES = 16_000_000_000
+OPEN_FILES = 64
+
+
+def limit_this_process() -> None:
+    """Bound memory, file size, open files and core dumps of the calling process for good."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def file_url(path: str | os.PathLike[str]) -> str:
+    """A path as FFmpeg must get it: `file:` and absolute, so that no name reads as an option or protocol."""
+    return "file:" + str(Path(path).absolute())
+
+
+def open_media(path: str | os.PathLike[str]) -> InputContainer:
+    """Open a file with the whitelists and bounds on.
+
+    Raises `ItemError`: `missing_file`, `empty_file`, `not_media`, `too_many_streams`.
+    """
+    try:
+        size = Path(path).stat().st_size
+    except OSError as error:
+        raise ItemError("missing_file", str(error)) from None
+    if size == 0:
+        raise ItemError("empty_file")
+    options = {
+        "protocol_whitelist": PROTOCOLS,
+        "format_whitelist": DEMUXERS,
+        "max_pixels": str(MAX_PIXELS),
+        "max_streams": str(MAX_STREAMS),
+        "enable_drefs": "0",
+    }
+    try:
+        container = av.open(file_url(path), options=options, metadata_errors="replace")
+    except (av.FFmpegError, ValueError, UnicodeError) as error:
+        raise ItemError("not_media", _words(error)) from None
+    if len(container.streams) > MAX_STREAMS:
+        container.close()
+        raise ItemError("too_many_streams", f"{len(container.streams)}, at most {MAX_STREAMS}")
+    return container
+
+
+def _words(error: Exception) -> str:
+    """The error's own words without the path that FFmpeg appends."""
+    return str(getattr(error, "strerror", None) or error)

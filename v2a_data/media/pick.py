@@ -1,0 +1,44 @@
+"""Which source frame stands for which wanted time, while frames stream by."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+
+from v2a_data.media.decode import Picture
+
+
+class Picker:
+    """Gives each wanted time (rising) one frame.
+
+    `nearest`: the frame whose time is nearest, so the error is at most half a source frame.
+    `shown`: the frame on screen, the last one at or before the wanted time.
+    """
+
+    def __init__(self, times_s: np.ndarray, mode: Literal["nearest", "shown"]) -> None:
+        self.times_s = times_s
+        self.mode = mode
+        self.next = 0
+        self._last: Picture | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.next >= len(self.times_s)
+
+    def push(self, picture: Picture) -> Iterator[tuple[int, Picture]]:
+        """Feed the next frame; yields `(index of wanted time, frame)` for those now decided."""
+        last = self._last
+        if last is not None and picture.time_s <= last.time_s:
+            return
+        while not self.done and self.times_s[self.next] < picture.time_s:
+            wanted = self.times_s[self.next]
+            keep_last = last is not None and (self.mode == "shown" or wanted - last.time_s <= picture.time_s - wanted)
+            yield self.next, last if keep_last and last is not None else picture
+            self.next += 1
+        self._last = picture
+
+    def finish(self) -> Iterator[tuple[int, Picture]]:
+        """The wanted times after the last frame get that frame."""
+        while not self.done and self._last is not None:
+            yield self.next, self._last
+            self.next += 1

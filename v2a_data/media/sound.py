@@ -1,0 +1,117 @@
+"""Sound by timestamp: chunks laid on one sample clock, mixed and resampled exactly."""
+
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from v2a_data.errors import ItemError
+from v2a_data.media.decode import SoundChunk
+
+# Container times jitter by their own unit (1 ms in Matroska); below this a chunk just follows the last.
+_JITTER_S = 0.005
+_CANCELLING = 0.1
+
+
+class Timeline:
+    """Lays chunks on a sample clock that starts at `start_s`: silence in gaps, overlaps cut.
+
+    `gap_s` is the longest hole met so far inside what was laid, `late_s` the hole before the
+    first sample.
+    """
+
+    def __init__(self, start_s: float) -> None:
+        self.start_s = start_s
+        self.rate_hz = 0
+        self.channels = 0
+        self.written = 0
+        self.gap_s = 0.0
+        self.late_s: float | None = None
+
+    @property
+    def stop_s(self) -> float:
+        """The second up to which sound is laid."""
+        return self.start_s + (self.written / self.rate_hz if self.rate_hz else 0.0)
+
+    def lay(self, chunk: SoundChunk) -> np.ndarray | None:
+        """The `(channels, samples)` to append for this chunk, leading silence included.
+
+        Raises `ItemError("sound_changes")` when rate or channel count changes in mid-stream.
+        """
+        if not self.rate_hz:
+            self.rate_hz, self.channels = chunk.rate_hz, chunk.samples.shape[0]
+        if (chunk.rate_hz, chunk.samples.shape[0]) != (self.rate_hz, self.channels):
+            raise ItemError(
+                "sound_changes", f"{self.channels}x{self.rate_hz} Hz to {chunk.samples.shape[0]}x{chunk.rate_hz}"
+            )
+        due = round((chunk.time_s - self.start_s) * self.rate_hz)
+        if self.late_s is not None and abs(due - self.written) < _JITTER_S * self.rate_hz:
+            due = self.written
+        hole = due - self.written
+        samples = chunk.samples
+        if hole < 0:
+            samples = samples[:, -hole:]
+        if samples.shape[1] == 0:
+            return None
+        if self.late_s is None:
+            self.late_s = max(0.0, hole / self.rate_hz)
+        elif hole > 0:
+            self.gap_s = max(self.gap_s, hole / self.rate_hz)
+        if hole > 0:
+            samples = np.concatenate([np.zeros((self.channels, hole), np.float32), samples], axis=1)
+        self.written += samples.shape[1]
+        return samples
+
+
+def mix_to(channels: int, sound: np.ndarray) -> np.ndarray:
+    """`(n, samples)` mixed to one or two channels.
+
+    One: the mean, or the loudest channel alone where the mean would cancel (anti-phase stereo).
+    Two: stereo as it is, mono doubled, more channels as front left and right with the rest shared.
+    """
+    if sound.shape[0] == channels:
+        return sound
+    if channels == 2:
+        rest = sound[2:].mean(axis=0, keepdims=True) if sound.shape[0] > 2 else 0.0
+        pair = sound[:2] if sound.shape[0] >= 2 else np.repeat(sound, 2, axis=0)
+        return ((pair + rest) / (2.0 if sound.shape[0] > 2 else 1.0)).astype(np.float32)
+    mean = sound.mean(axis=0, keepdims=True)
+    power = np.mean(np.square(sound, dtype=np.float64), axis=1)
+    if np.mean(np.square(mean, dtype=np.float64)) < _CANCELLING * power.mean() / sound.shape[0]:
+        return sound[int(power.argmax())][None]
+    return mean
+
+
+class Resampler:
+    """Streaming resampler of mono float32 without delay: sample k goes to time k / rate."""
+
+    def __init__(self, rate_in_hz: int, rate_out_hz: int) -> None:
+        self.rate_in_hz, self.rate_out_hz = rate_in_hz, rate_out_hz
+        self._resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_out_hz)
+
+    def push(self, sound: np.ndarray) -> Iterator[np.ndarray]:
+        """Feed `(samples,)`; yields what is ready."""
+        if self.rate_in_hz == self.rate_out_hz:
+            yield sound
+            return
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None], np.float32), format="flt", layout="mono")
+        frame.sample_rate = self.rate_in_hz
+        for out in self._resampler.resample(frame):
+            yield out.to_ndarray()[0]
+
+    def flush(self) -> Iterator[np.ndarray]:
+        """What is left at the end."""
+        if self.rate_in_hz != self.rate_out_hz:
+            for out in self._resampler.resample(None):
+                yield out.to_ndarray()[0]
+
+
+def resample(sound: np.ndarray, rate_in_hz: int, rate_out_hz: int) -> np.ndarray:
+    """`(channels, samples)` at another rate, each channel alone."""
+    if rate_in_hz == rate_out_hz or sound.shape[1] == 0:
+        return sound
+    rows = []
+    for row in sound:
+        resampler = Resampler(rate_in_hz, rate_out_hz)
+        rows.append(np.concatenate([*resampler.push(row), *resampler.flush()]))
+    return np.stack(rows)

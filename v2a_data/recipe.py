@@ -1,0 +1,324 @@
+"""Recipes: everything a dataset is made with, in TOML, read strictly.
+
+A recipe is a tree of frozen dataclasses; an unknown key is an error that names the nearest known
+one. `[train]` stays a table here: the trainer builds its own dataclasses from it with `build`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from v2a_data import resources
+from v2a_data.errors import UsageError, nearest
+
+T = TypeVar("T")
+Table = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSection:
+    """Where ids come from. The addresses are templates; tests and the demo point them at loopback."""
+
+    name: str = "youtube8m"
+    input: str | None = None
+    label_url: str = "https://storage.googleapis.com/data.yt8m.org/2/j/v/{mid}.js"
+    lookup_url: str = "https://storage.googleapis.com/data.yt8m.org/2/j/i/{prefix}/{id}.js"
+    watch_url: str = "https://www.youtube.com/watch?v={id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchSection:
+    """How media are fetched. `sleep_s` is the pause before each download, drawn from the range."""
+
+    target_videos: int = 200
+    format_sort: str = "res:360,vcodec:h264,acodec:aac"
+    sleep_s: tuple[float, float] = (10.0, 20.0)
+    extractors: tuple[str, ...] = ("youtube",)
+    hosts: tuple[str, ...] = ("youtube.com", "youtu.be", "googlevideo.com", "youtubei.googleapis.com")
+    max_duration_s: float = 3600.0
+    max_bytes: int = 4_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipsSection:
+    """How clips are laid into stretches. Null means no cap and no floor."""
+
+    length: Literal["fixed", "natural"] = "fixed"
+    seconds: float = 10.0
+    min_seconds: float = 2.0
+    max_per_video: int | None = None
+    min_source_fps: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitsSection:
+    """A share of the groups (0.05) or, as a whole number, at least so many clips of each label."""
+
+    seed: int = 0
+    validation: float | int = 0.05
+    test: float | int = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSection:
+    """The form of a sample: size in px, frames per second as a fraction, sound rate in Hz."""
+
+    width: int = 256
+    height: int = 144
+    fps: Fraction = Fraction(25)
+    rate_hz: int = 16000
+    channels: int = 1
+    crf: int = 23
+    samples_per_shard: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole recipe. `scorers` holds one configuration dataclass per scorer, by name."""
+
+    name: str
+    labels: tuple[str, ...] = ()
+    source: SourceSection = field(default_factory=SourceSection)
+    fetch: FetchSection = field(default_factory=FetchSection)
+    scorers: dict[str, Any] = field(default_factory=dict)
+    rules: dict[str, str] = field(default_factory=dict)
+    clips: ClipsSection = field(default_factory=ClipsSection)
+    splits: SplitsSection = field(default_factory=SplitsSection)
+    shard: ShardSection = field(default_factory=ShardSection)
+    train: Table = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over the parts that decide which clips exist and what is in them.
+
+        Addresses, pacing, the size of shards and training are left out: they change nothing in a clip.
+        """
+        table = to_table(self)
+        deciding = {key: table.get(key) for key in ("labels", "scorers", "rules", "clips", "splits", "shard")}
+        deciding["shard"] = {key: value for key, value in deciding["shard"].items() if key != "samples_per_shard"}
+        deciding["source"] = self.source.name
+        return digest(deciding)
+
+    def scorer_hash(self, name: str) -> str:
+        """16 hex digits over one scorer's configuration: equal hashes mean equal scores."""
+        return digest(to_table(self.scorers[name]))
+
+
+def digest(value: Any) -> str:
+    """16 hex digits of a JSON-like value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def to_table(value: Any) -> Any:
+    """Dataclasses to plain TOML values; null fields are left out, fractions become "25/1"."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {name: to_table(item) for name, item in pairs if item is not None}
+    if isinstance(value, Mapping):
+        return {str(key): to_table(item) for key, item in value.items() if item is not None}
+    if isinstance(value, Fraction):
+        return f"{value.numerator}/{value.denominator}"
+    if isinstance(value, (list, tuple)):
+        return [to_table(item) for item in value]
+    return value
+
+
+def build(cls: type[T], table: Mapping[str, Any], where: str) -> T:
+    """A dataclass from a table, strictly.
+
+    Raises `UsageError` naming `where` for an unknown key (with the nearest known one), a missing
+    key, or a value of another type.
+    """
+    if not isinstance(table, Mapping):
+        raise UsageError(f"{where}: expected a table, got {table!r}")
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in fields:
+            raise UsageError(f"{where}: unknown key {key!r}; {nearest(key, list(fields))}")
+    missing = [
+        name
+        for name, f in fields.items()
+        if name not in table and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UsageError(f"{where}: missing {', '.join(missing)}")
+    return cls(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in table.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(args, value, where)
+    if origin is Literal:
+        if value not in args:
+            raise UsageError(f"{where}: {value!r} is none of {', '.join(map(repr, args))}")
+        return value
+    if origin is tuple:
+        return _convert_tuple(args, value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{where}: expected a table, got {value!r}")
+        return {str(key): _convert(args[1], item, f"{where}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return build(hint, value, where)
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_union(args: tuple[Any, ...], value: Any, where: str) -> Any:
+    if value is None and type(None) in args:
+        return None
+    errors = []
+    # An exact type wins, so that 5 stays a count where `float | int` is allowed.
+    for arg in sorted((a for a in args if a is not type(None)), key=lambda a: type(value) is not a):
+        try:
+            return _convert(arg, value, where)
+        except UsageError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise UsageError(f"{where}: expected a list, got {value!r}")
+    if len(args) == 2 and args[1] is Ellipsis:
+        return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if len(args) != len(value):
+        raise UsageError(f"{where}: expected {len(args)} values, got {len(value)}")
+    return tuple(_convert(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True)))
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is Fraction:
+        try:
+            number = Fraction(value)
+        except (ValueError, TypeError, ZeroDivisionError):
+            raise UsageError(f'{where}: expected a fraction such as "25/1", got {value!r}') from None
+        if number <= 0:
+            raise UsageError(f"{where}: must be above 0, got {value!r}")
+        return number
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool)):
+        return value
+    raise UsageError(f"{where}: expected {hint.__name__}, got {value!r}")
+
+
+def build_recipe(table: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from a parsed TOML table; scorers and rules are checked against each other."""
+    from v2a_data.curate.rules import parse_rules
+    from v2a_data.scorers import SCORERS
+
+    plain = {key: value for key, value in table.items() if key != "scorers"}
+    recipe = build(Recipe, plain, where)
+    scorers: dict[str, Any] = {}
+    for name, options in sorted(dict(table.get("scorers", {})).items()):
+        scorers[name] = build(SCORERS[name].Config, options, f"{where}.scorers.{name}")
+    recipe = dataclasses.replace(recipe, scorers=scorers)
+    fields = [item.name for name in scorers for item in SCORERS[name].writes]
+    parse_rules(recipe.rules, fields, where=f"{where}.rules")
+    _check(recipe, where)
+    return recipe
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    clips, shard = recipe.clips, recipe.shard
+    if clips.seconds < 2 or clips.seconds % 2:
+        raise UsageError(f"{where}.clips.seconds: a clip is whole windows of 2 s, got {clips.seconds:g}")
+    if (shard.rate_hz / shard.fps).denominator != 1:
+        raise UsageError(f"{where}.shard: rate_hz / fps must be whole, got {shard.rate_hz} / {shard.fps}")
+    if shard.width % 2 or shard.height % 2:
+        raise UsageError(f"{where}.shard: width and height must be even, got {shard.width}x{shard.height}")
+    if shard.channels not in (1, 2):
+        raise UsageError(f"{where}.shard.channels: 1 or 2, got {shard.channels}")
+
+
+def parse_sets(sets: Sequence[str]) -> Table:
+    """`["splits.test=0.1"]` → `{"splits": {"test": 0.1}}`. Values are TOML; anything else is text."""
+    table: Table = {}
+    for item in sets:
+        key, separator, text = item.partition("=")
+        if not separator or not re.fullmatch(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_ -]+)*", key):
+            raise UsageError(f"--set {item!r}: expected key=value, for example splits.test=0.1")
+        try:
+            value = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        merge(table, _nest(key.split("."), value))
+    return table
+
+
+def _nest(path: list[str], value: Any) -> Table:
+    return {path[0]: _nest(path[1:], value) if len(path) > 1 else value}
+
+
+def merge(base: Table, over: Mapping[str, Any]) -> Table:
+    """Lay `over` onto `base`, table by table; `base` is changed and returned."""
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            merge(base[key], value)
+        else:
+            base[key] = value
+    return base
+
+
+def find_recipe(name_or_file: str) -> Path:
+    """The file of a recipe given by path or by the name of a shipped one."""
+    path = Path(name_or_file)
+    if path.suffix == ".toml" or "/" in name_or_file:
+        if not path.is_file():
+            raise UsageError(f"recipe file {name_or_file} does not exist")
+        return path
+    shipped = resources.pipelines() / f"{name_or_file}.toml"
+    if not shipped.is_file():
+        known = [p.stem for p in resources.pipelines().glob("*.toml")]
+        raise UsageError(f"no recipe named {name_or_file!r}; {nearest(name_or_file, known)}")
+    return shipped
+
+
+def read_table(path: Path) -> Table:
+    """A TOML file as a table. Raises `UsageError` with the place of a syntax error."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+
+
+def load_recipe(name_or_file: str, over: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe by name or file, with overriding values laid on top."""
+    path = find_recipe(name_or_file)
+    return build_recipe(merge(read_table(path), over or {}), path.name)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML text; reading it back gives an equal recipe."""
+    import tomli_w
+
+    return tomli_w.dumps(to_table(recipe))
+
+
+def diff(old: Recipe, new: Recipe) -> list[str]:
+    """Lines `key: old → new` for every value that differs, addresses and pacing included."""
+    before, after = dict(_flat(to_table(old))), dict(_flat(to_table(new)))
+    keys = sorted(before.keys() | after.keys())
+    return [f"{key}: {before.get(key)!r} → {after.get(key)!r}" for key in keys if before.get(key) != after.get(key)]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

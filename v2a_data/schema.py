@@ -1,0 +1,292 @@
+"""Every column of every table: type, unit, meaning. SQL and Arrow schemas are made from here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA_VERSION = 1
+WINDOW_S = 2.0
+
+Kind = Literal["text", "int", "real", "json"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `references` names "table(column)"."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    unit: str = ""
+    null: bool = True
+    references: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One ledger table."""
+
+    name: str
+    meaning: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def ddl(self) -> list[str]:
+        """The SQL statements that create the table."""
+        lines = [self._line(column) for column in self.columns]
+        if not self.auto_key:
+            lines.append(f"PRIMARY KEY ({', '.join(self.key)})")
+        statements = [f"CREATE TABLE IF NOT EXISTS {self.name} (\n  " + ",\n  ".join(lines) + "\n) STRICT"]
+        for columns in self.indexes:
+            index = f"{self.name}_{'_'.join(columns)}"
+            statements.append(f"CREATE INDEX IF NOT EXISTS {index} ON {self.name} ({', '.join(columns)})")
+        return statements
+
+    @property
+    def auto_key(self) -> bool:
+        return self.key == ("id",)
+
+    def _line(self, column: Column) -> str:
+        kind = {"text": "TEXT", "int": "INTEGER", "real": "REAL", "json": "TEXT"}[column.kind]
+        line = f"{column.name} {kind}"
+        if self.auto_key and column.name == "id":
+            return line + " PRIMARY KEY AUTOINCREMENT"
+        if not column.null:
+            line += " NOT NULL"
+        if column.references:
+            line += f" REFERENCES {column.references}"
+        return line
+
+
+def _text(name: str, meaning: str, **more: object) -> Column:
+    return Column(name, "text", meaning, **more)  # type: ignore[arg-type]
+
+
+VIDEOS = Table(
+    "videos",
+    "One row per video or listed id; none ever vanishes.",
+    ("video_id",),
+    (
+        _text("video_id", "yt-, lo-, sy- id; y8-<4 characters> while a YouTube-8M id has no YouTube id", null=False),
+        _text("source", "source that named it first", null=False),
+        _text("source_key", "the source's own key for it (YouTube-8M: 4 characters)"),
+        _text("native_id", "id on the site it lives on, or path inside a local folder"),
+        _text("url", "where it is fetched from"),
+        Column("labels", "json", "labels it was listed under, sorted", null=False),
+        Column("position", "int", "place in the source's list", null=False),
+        Column("wanted_start_s", "real", "start of the source's own segment", "s"),
+        Column("wanted_stop_s", "real", "end of the source's own segment", "s"),
+        _text("state", "listed, fetched, later, gone, unusable, quarantined", null=False),
+        _text("reason", "why it is in this state"),
+    ),
+    indexes=(("state",), ("source", "position")),
+)
+ATTEMPTS = Table(
+    "attempts",
+    "Every attempt at a video, as it happened.",
+    ("id",),
+    (
+        Column("id", "int", "number of the attempt", null=False),
+        _text("video_id", "video", null=False),
+        _text("stage", "list, fetch, score, cut", null=False),
+        _text("class", "ok, or a failure class or reason", null=False),
+        _text("message", "the tool's own words, control characters removed"),
+        _text("tool_version", "yt-dlp or PyAV version"),
+        _text("at", "when, UTC", null=False),
+        _text("host", "machine", null=False),
+        Column("seconds", "real", "duration", "s"),
+    ),
+    indexes=(("video_id",),),
+)
+MEDIA = Table(
+    "media",
+    "Media files in the workspace.",
+    ("video_id",),
+    (
+        _text("video_id", "video", null=False, references="videos(video_id)"),
+        _text("path", "file, relative to the workspace", null=False),
+        Column("bytes", "int", "size", "byte", null=False),
+        _text("sha256", "hash of the file", null=False),
+        Column("probe", "json", "what it holds (media.probe.Probe)", null=False),
+    ),
+    indexes=(("sha256",),),
+)
+PLANS = Table(
+    "plans",
+    "Work fixed in advance, so that a resumed run makes the same files.",
+    ("plan", "n", "position"),
+    (
+        _text("plan", "hash of what is planned", null=False),
+        _text("stage", "score or shard", null=False),
+        _text("name", "scorer set or shard name", null=False),
+        Column("n", "int", "part of the plan", null=False),
+        Column("position", "int", "place inside the part", null=False),
+        _text("item", "video_id or clip_id", null=False),
+    ),
+)
+PARTS = Table(
+    "parts",
+    "Score files that count: a file not listed here does not exist.",
+    ("scorer", "version", "plan", "n"),
+    (
+        _text("scorer", "scorer", null=False),
+        Column("version", "int", "its version", null=False),
+        _text("config", "hash of its configuration and model", null=False),
+        _text("plan", "plan it belongs to", null=False),
+        Column("n", "int", "part of the plan", null=False),
+        _text("path", "file, relative to the workspace", null=False),
+        Column("rows", "int", "windows in it", null=False),
+        _text("sha256", "hash of the file", null=False),
+    ),
+)
+SCORED = Table(
+    "scored",
+    "Which part holds the scores of a video.",
+    ("video_id", "scorer", "config"),
+    (
+        _text("video_id", "video", null=False, references="videos(video_id)"),
+        _text("scorer", "scorer", null=False),
+        _text("config", "hash of its configuration and model", null=False),
+        _text("plan", "plan of the part", null=False),
+        Column("n", "int", "number of the part", null=False),
+        Column("windows", "int", "windows measured; 0 with a reason", null=False),
+        _text("reason", "why nothing was measured"),
+    ),
+    indexes=(("scorer", "config", "plan", "n"),),
+)
+STRETCHES = Table(
+    "stretches",
+    "What the rules made of a video's windows: maximal rows of windows with one mark.",
+    ("video_id", "recipe_hash", "start_s"),
+    (
+        _text("video_id", "video", null=False, references="videos(video_id)"),
+        _text("recipe_hash", "recipe that decided", null=False),
+        Column("start_s", "real", "start", "s", null=False),
+        Column("stop_s", "real", "end, not included", "s", null=False),
+        _text("mark", "keep, review or drop", null=False),
+        Column("reasons", "json", "each condition that failed or was not measured, with its numbers", null=False),
+        Column("strengths", "json", "min(seen, heard) per window; null where not measured", null=False),
+    ),
+)
+CLIPS = Table(
+    "clips",
+    "Spans of videos with a verdict. A dropped run of windows is one row.",
+    ("clip_id", "recipe_hash"),
+    (
+        _text("clip_id", "<video_id>_<start_ms, 9 digits>", null=False),
+        _text("recipe_hash", "recipe that decided", null=False),
+        _text("video_id", "video", null=False, references="videos(video_id)"),
+        Column("start_s", "real", "start", "s", null=False),
+        Column("stop_s", "real", "end, not included", "s", null=False),
+        _text("label", "first label of the video", null=False),
+        _text("verdict", "keep, drop or review", null=False),
+        Column("reasons", "json", "each condition that failed or was not measured, with its numbers", null=False),
+    ),
+    indexes=(("recipe_hash", "verdict"), ("video_id",)),
+)
+GROUPS = Table(
+    "groups",
+    "Near-duplicates: clips of one group are never in two splits.",
+    ("clip_id",),
+    (_text("clip_id", "clip", null=False), _text("group_id", "smallest video_id of the group", null=False)),
+    indexes=(("group_id",),),
+)
+SPLITS = Table(
+    "splits",
+    "Written once and extended; nothing is reassigned.",
+    ("clip_id",),
+    (_text("clip_id", "clip", null=False), _text("split", "train, validation or test", null=False)),
+)
+VOTES = Table(
+    "votes",
+    "What people said about windows.",
+    ("id",),
+    (
+        Column("id", "int", "number of the vote", null=False),
+        _text("video_id", "video", null=False),
+        Column("window_index", "int", "window", null=False),
+        _text("rater", "who", null=False),
+        Column("seen", "int", "1 yes, 0 no, null unsure"),
+        Column("heard", "int", "1 yes, 0 no, null unsure"),
+        Column("confounders", "json", "what disturbs", null=False),
+        _text("at", "when, UTC", null=False),
+        Column("blind", "int", "1 if scores were hidden", null=False),
+    ),
+)
+SAMPLES = Table(
+    "samples",
+    "Kept clips that went to `shard`: written into a shard, or refused with the reason.",
+    ("clip_id",),
+    (
+        _text("clip_id", "clip", null=False),
+        _text("recipe_hash", "recipe", null=False),
+        _text("state", "written or refused", null=False),
+        _text("reason", "why it was refused"),
+        _text("message", "detail of the refusal"),
+        _text("shard", "file, relative to shards/"),
+        Column("frames", "int", "frames"),
+        Column("audio_samples", "int", "audio samples"),
+        Column("picture_error_s", "real", "largest distance of a shown frame from its grid time", "s"),
+        Column("sound_error_samples", "int", "lag against the source's sound; null: nothing to correlate"),
+        Column("index_row", "json", "row of index.parquet"),
+    ),
+    indexes=(("shard",), ("state",)),
+)
+SHARDS = Table(
+    "shards",
+    "Finished shard files.",
+    ("shard",),
+    (
+        _text("shard", "file, relative to shards/", null=False),
+        _text("split", "split", null=False),
+        _text("recipe_hash", "recipe", null=False),
+        Column("samples", "int", "samples in it", null=False),
+        Column("bytes", "int", "size", "byte", null=False),
+        _text("sha256", "hash of the file", null=False),
+    ),
+)
+TABLES = (VIDEOS, ATTEMPTS, MEDIA, PLANS, PARTS, SCORED, STRETCHES, CLIPS, GROUPS, SPLITS, VOTES, SAMPLES, SHARDS)
+
+# Left out when two runs are compared: they say when and where, not what.
+VOLATILE_TABLES = ("attempts",)
+
+INDEX = Table(
+    "index",
+    "shards/index.parquet: where every sample is.",
+    ("key",),
+    (
+        _text("key", "clip_id", null=False),
+        _text("shard", "file, relative to shards/", null=False),
+        Column("mp4_offset", "int", "first byte of the mp4 in the tar", "byte", null=False),
+        Column("mp4_bytes", "int", "size of the mp4", "byte", null=False),
+        Column("json_offset", "int", "first byte of the JSON in the tar", "byte", null=False),
+        Column("json_bytes", "int", "size of the JSON", "byte", null=False),
+        _text("sha256", "hash of the mp4 followed by the JSON", null=False),
+        Column("frames", "int", "frames", null=False),
+        Column("audio_samples", "int", "audio samples", null=False),
+        Column("duration_s", "real", "length", "s", null=False),
+        _text("label", "label", null=False),
+        _text("split", "train, validation or test", null=False),
+        _text("group_id", "duplicate group", null=False),
+    ),
+)
+
+
+def arrow_schema(columns: Sequence[Column], metadata: dict[str, str] | None = None) -> "pa.Schema":
+    """The Arrow schema of some columns, units and meanings in the field metadata."""
+    import pyarrow as pa
+
+    kinds = {"text": pa.string(), "int": pa.int64(), "real": pa.float64(), "json": pa.string()}
+    fields = [
+        pa.field(c.name, kinds[c.kind], nullable=c.null, metadata={"meaning": c.meaning, "unit": c.unit})
+        for c in columns
+    ]
+    return pa.schema(fields, metadata={"schema_version": str(SCHEMA_VERSION), **(metadata or {})})

@@ -1,0 +1,14 @@
+"""Scorers: each measures something of every window and decides nothing. One file and one row each."""
+
+from v2a_data.registry import Registry
+
+SCORERS = Registry(
+    "scorer",
+    {
+        "audio_tags": "v2a_data.scorers.audio_tags:AudioTags",
+        "clip_topic": "v2a_data.scorers.clip_topic:ClipTopic",
+        "loudness": "v2a_data.scorers.loudness:Loudness",
+        "motion": "v2a_data.scorers.motion:Motion",
+        "speech": "v2a_data.scorers.speech:Speech",
+    },
+)

@@ -1,0 +1,1 @@
+"""Shards: the contract with the trainer (`format`), writing and reading."""

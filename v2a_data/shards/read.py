@@ -1,0 +1,105 @@
+"""Reading shards by index: no unpickling, no shell, no network; members come as bytes.
+
+A shard opens by path below the folder of its index and nowhere else.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from v2a_data.errors import FatalError, UsageError
+from v2a_data.shards.format import INDEX_FILE, KEY
+
+_MAX_JSON = 1_000_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the index."""
+
+    key: str
+    shard: str
+    mp4_offset: int
+    mp4_bytes: int
+    json_offset: int
+    json_bytes: int
+    sha256: str
+    frames: int
+    audio_samples: int
+    duration_s: float
+    label: str
+    split: str
+    group_id: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample as read: its JSON and its media file's bytes."""
+
+    entry: Entry
+    values: dict[str, Any]
+    mp4: bytes
+
+
+class ShardSet:
+    """A folder of shards with its index."""
+
+    def __init__(self, folder: Path, entries: Sequence[Entry]) -> None:
+        self.folder = folder
+        self.entries = list(entries)
+
+    def split(self, name: str) -> list[Entry]:
+        """The samples of a split, in the order of shards and keys."""
+        return [entry for entry in self.entries if entry.split == name]
+
+    def read(self, entry: Entry, *, verify: bool = False) -> Sample:
+        """Read one sample; `verify` compares its hash with the index."""
+        path = self._path(entry.shard)
+        if entry.json_bytes > _MAX_JSON:
+            raise FatalError(f"{entry.shard}: {entry.key}.json has {entry.json_bytes} bytes")
+        with path.open("rb") as file:
+            mp4 = _slice(file, entry.mp4_offset, entry.mp4_bytes, path, entry.key)
+            body = _slice(file, entry.json_offset, entry.json_bytes, path, entry.key)
+        if verify and hashlib.sha256(mp4 + body).hexdigest() != entry.sha256:
+            raise FatalError(
+                f"{entry.shard}: sample {entry.key} is damaged", hint="write the shard again from its media"
+            )
+        values = json.loads(body)
+        if values.get("key") != entry.key:
+            raise FatalError(f"{entry.shard}: {entry.key} holds the JSON of {values.get('key')!r}")
+        return Sample(entry, values, mp4)
+
+    def _path(self, name: str) -> Path:
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise FatalError(f"the index names {name!r}, outside {self.folder}")
+        return path
+
+
+def _slice(file: Any, offset: int, size: int, path: Path, key: str) -> bytes:
+    file.seek(offset)
+    body: bytes = file.read(size)
+    if len(body) != size:
+        raise FatalError(
+            f"{path}: ends inside sample {key}", hint="the shard is truncated; write it again from its media"
+        )
+    return body
+
+
+def open_shards(folder: Path) -> ShardSet:
+    """The shards below a folder. Raises `UsageError` where there is no index."""
+    import pyarrow.parquet as pq
+
+    path = folder / INDEX_FILE
+    if not path.is_file():
+        raise UsageError(f"{folder} holds no {INDEX_FILE}", hint="run `v2a-data shard`, or name a folder of shards")
+    names = list(Entry.__dataclass_fields__)
+    table = pq.read_table(path, columns=names, page_checksum_verification=True)
+    entries = [Entry(**row) for row in table.to_pylist()]
+    for entry in entries:
+        if not KEY.match(entry.key):
+            raise FatalError(f"{path}: {entry.key[:60]!r} is not a key")
+    return ShardSet(folder, entries)

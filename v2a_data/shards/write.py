@@ -1,0 +1,368 @@
+"""The driver of `shard`: plan shards, cut their clips in workers, write them one by one, index them."""
+
+import json
+import math
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from v2a_data import __version__, schema
+from v2a_data.console import Console
+from v2a_data.curate.score import scorer_specs
+from v2a_data.engine import Engine, Job, Step
+from v2a_data.errors import ItemError, NothingError, UsageError
+from v2a_data.files import whole_file
+from v2a_data.ids import split_clip_id
+from v2a_data.ledger import Ledger, Row
+from v2a_data.media.client import shared_child, twice
+from v2a_data.media.cut import CutSpec
+from v2a_data.media.probe import Probe
+from v2a_data.progress import Progress
+from v2a_data.recipe import Recipe, digest
+from v2a_data.runs import package_version
+from v2a_data.scorers import SCORERS
+from v2a_data.scores import read_scores
+from v2a_data.shards.format import INDEX_FILE, SPLITS, label_text, shard_name, shard_number
+from v2a_data.shards.tar import Member, write_shard
+from v2a_data.sources import SOURCES
+from v2a_data.workspace import Workspace
+
+
+@dataclass
+class ShardResult:
+    """What `shard` did now, and what the dataset holds after it."""
+
+    written: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    shards: int = 0
+    samples: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CutRequest:
+    """Clips of one video that go into one shard."""
+
+    shard: str
+    video_id: str
+    path: str
+    duration_s: float
+    spans: tuple[tuple[str, float, float], ...]
+    spec: dict[str, Any]
+    folder: str
+
+
+@dataclass(frozen=True)
+class CutAnswer:
+    """One result per clip: fields of `media.cut.CutResult`, by clip id."""
+
+    request: CutRequest
+    results: dict[str, dict[str, Any]]
+
+
+def shard(
+    workspace: Workspace,
+    recipe: Recipe,
+    engine: Engine,
+    console: Console,
+    *,
+    samples_per_shard: int | None = None,
+    force: bool = False,
+) -> ShardResult:
+    """Write every kept clip that is in no shard yet; finished shards are left alone.
+
+    Raises `NothingError` without kept clips, `UsageError` where shards of another recipe stand
+    and `force` is not set.
+    """
+    ledger = workspace.ledger
+    _check_recipe(workspace, recipe, force)
+    _plan(ledger, recipe, samples_per_shard or recipe.shard.samples_per_shard)
+    total = ledger.value("SELECT COUNT(*) FROM plans WHERE stage = 'shard'")
+    if not total and not ledger.value("SELECT COUNT(*) FROM samples"):
+        raise NothingError("no clip is kept", hint="`v2a-data status` shows why clips were dropped")
+    run = _Run(workspace, recipe)
+    if total:
+        with console.progress("shard", total, "clips") as progress:
+            run.start(engine, progress)
+    write_index(workspace, recipe)
+    run.result.shards = ledger.value("SELECT COUNT(*) FROM shards")
+    run.result.samples = {
+        row[0]: row[1] for row in ledger.rows("SELECT split, SUM(samples) FROM shards GROUP BY 1 ORDER BY 1")
+    }
+    return run.result
+
+
+def _check_recipe(workspace: Workspace, recipe: Recipe, force: bool) -> None:
+    ledger = workspace.ledger
+    others = ledger.rows("SELECT DISTINCT recipe_hash FROM samples WHERE recipe_hash != ?", (recipe.hash,))
+    if not others:
+        return
+    if not force:
+        raise UsageError(
+            f"{workspace.shards} holds samples of recipe {others[0][0]}, not {recipe.hash}",
+            hint="--force replaces them; or use another workspace with -w",
+        )
+    names = [row[0] for row in ledger.rows("SELECT shard FROM shards WHERE recipe_hash != ?", (recipe.hash,))]
+    with ledger.transaction():
+        ledger.execute("DELETE FROM samples WHERE recipe_hash != ?", (recipe.hash,))
+        ledger.execute("DELETE FROM shards WHERE recipe_hash != ?", (recipe.hash,))
+        ledger.execute("DELETE FROM plans WHERE stage = 'shard'")
+    for name in names:
+        (workspace.shards / name).unlink(missing_ok=True)
+
+
+def _plan(ledger: Ledger, recipe: Recipe, per_shard: int) -> None:
+    """Assign kept clips that are in no plan and no shard to new shards, in the order of their ids."""
+    sql = (
+        "SELECT c.clip_id, s.split FROM clips c JOIN splits s USING (clip_id) "
+        "WHERE c.recipe_hash = ? AND c.verdict = 'keep' AND c.clip_id NOT IN (SELECT clip_id FROM samples) "
+        "AND c.clip_id NOT IN (SELECT item FROM plans WHERE stage = 'shard') ORDER BY 1"
+    )
+    waiting: dict[str, list[str]] = defaultdict(list)
+    for row in ledger.rows(sql, (recipe.hash,)):
+        waiting[row["split"]].append(row["clip_id"])
+    taken = [
+        row[0] for row in ledger.rows("SELECT shard FROM shards UNION SELECT name FROM plans WHERE stage = 'shard'")
+    ]
+    rows = []
+    for split in SPLITS:
+        numbers = [shard_number(name) for name in taken if name.startswith(f"{split}/")]
+        first = max(numbers, default=-1) + 1
+        for i, item in enumerate(waiting[split]):
+            name = shard_name(recipe.name, split, first + i // per_shard)
+            rows.append(
+                {
+                    "plan": digest([recipe.hash, name]),
+                    "stage": "shard",
+                    "name": name,
+                    "n": 0,
+                    "position": i % per_shard,
+                    "item": item,
+                }
+            )
+    with ledger.transaction():
+        ledger.insert(schema.PLANS, rows)
+
+
+class _Run:
+    """State of one shard run: which clips of which shard are cut."""
+
+    def __init__(self, workspace: Workspace, recipe: Recipe) -> None:
+        self.workspace, self.recipe, self.ledger = workspace, recipe, workspace.ledger
+        self.result = ShardResult()
+        self.open: dict[str, int] = {}
+        self.cut: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+        self.models = _models(recipe)
+
+    def start(self, engine: Engine, progress: Progress) -> None:
+        def record(_: Job, answer: CutAnswer) -> None:
+            name = answer.request.shard
+            self.cut[name].update(answer.results)
+            self.open[name] -= 1
+            if self.open[name] == 0:
+                self._write(name)
+            refused = sum(r["reason"] is not None for r in answer.results.values())
+            progress.step(len(answer.results), refused=refused)
+
+        engine.run(self._jobs(), record)
+
+    def _jobs(self) -> Iterator[Job]:
+        names = self.ledger.rows("SELECT DISTINCT name FROM plans WHERE stage = 'shard' ORDER BY 1")
+        for (name,) in names:
+            requests = list(self._requests(name))
+            self.open[name] = len(requests)
+            for request in requests:
+                yield Job(f"cut-{digest([name, request.video_id])}", (Step(cut_clips, (request,)),))
+
+    def _requests(self, name: str) -> Iterator[CutRequest]:
+        sql = (
+            "SELECT c.clip_id, c.video_id, c.start_s, c.stop_s, m.path, m.probe FROM plans p "
+            "JOIN clips c ON c.clip_id = p.item AND c.recipe_hash = ? JOIN media m ON m.video_id = c.video_id "
+            "WHERE p.stage = 'shard' AND p.name = ? ORDER BY c.video_id, c.start_s"
+        )
+        by_video: dict[str, list[Row]] = defaultdict(list)
+        for row in self.ledger.rows(sql, (self.recipe.hash, name)):
+            by_video[row["video_id"]].append(row)
+        section = self.recipe.shard
+        spec = CutSpec(
+            section.width, section.height, section.fps, section.rate_hz, section.channels, section.crf
+        ).to_json()
+        for video_id, rows in by_video.items():
+            spans = tuple((row["clip_id"], row["start_s"], row["stop_s"]) for row in rows)
+            folder = self.workspace.tmp.absolute() / f"cut-{digest([name, video_id])}"
+            path = str((self.workspace.root / rows[0]["path"]).absolute())
+            duration_s = Probe.from_json(json.loads(rows[0]["probe"])).duration_s
+            yield CutRequest(name, video_id, path, duration_s, spans, spec, str(folder))
+
+    def _write(self, name: str) -> None:
+        """All clips of a shard are cut: write it, record it, drop the scratch files."""
+        results = self.cut.pop(name)
+        kept = {clip_id: r for clip_id, r in results.items() if r["reason"] is None}
+        members = [Member(m["key"], m, Path(kept[m["key"]]["path"])) for m in self._samples(name, kept)]
+        written = write_shard(self.workspace.shards / name, members) if members else None
+        places = {place["key"]: place for place in written.places} if written else {}
+        rows = []
+        values = {member.key: member.values for member in members}
+        for clip_id, result in sorted(results.items()):
+            row = {"clip_id": clip_id, "recipe_hash": self.recipe.hash, "state": "refused", **result}
+            if clip_id in places:
+                row |= {
+                    "state": "written",
+                    "shard": name,
+                    "index_row": _index_row(name, places[clip_id], values[clip_id]),
+                }
+            rows.append(row)
+        with self.ledger.transaction():
+            self.ledger.insert(schema.SAMPLES, rows, existing="replace")
+            if written:
+                about = {
+                    "shard": name,
+                    "split": name.split("/", maxsplit=1)[0],
+                    "recipe_hash": self.recipe.hash,
+                    "samples": len(members),
+                }
+                self.ledger.insert(
+                    schema.SHARDS, [{**about, "bytes": written.bytes, "sha256": written.sha256}], existing="replace"
+                )
+            for row in rows:
+                if row["state"] == "refused":
+                    video_id = split_clip_id(row["clip_id"])[0]
+                    words = f"{row['clip_id']} {row.get('message', '')}"
+                    self.ledger.attempt(video_id, "cut", row["reason"], words, f"PyAV {package_version('av')}")
+            self.ledger.execute("DELETE FROM plans WHERE stage = 'shard' AND name = ?", (name,))
+        for folder in {Path(r["path"]).parent for r in kept.values()}:
+            shutil.rmtree(folder, ignore_errors=True)
+        self.result.written += len(members)
+        self.result.refused.update(r["reason"] for r in results.values() if r["reason"] is not None)
+
+    def _samples(self, name: str, kept: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        sql = (
+            "SELECT c.*, v.source, v.native_id, v.url, v.labels, g.group_id, s.split FROM plans p "
+            "JOIN clips c ON c.clip_id = p.item AND c.recipe_hash = ? JOIN videos v USING (video_id) "
+            "JOIN groups g USING (clip_id) JOIN splits s USING (clip_id) "
+            "WHERE p.stage = 'shard' AND p.name = ? ORDER BY c.clip_id"
+        )
+        rows = [row for row in self.ledger.rows(sql, (self.recipe.hash, name)) if row["clip_id"] in kept]
+        specs = {spec.name: spec.hash for spec in scorer_specs(self.recipe)}
+        scores = (
+            read_scores(self.ledger, self.workspace.root, specs, sorted({row["video_id"] for row in rows}))
+            if rows
+            else {}
+        )
+        for row in rows:
+            yield self._sample(row, kept[row["clip_id"]], scores.get(row["video_id"], {}))
+
+    def _sample(self, row: Row, cut: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
+        section, recipe = self.recipe.shard, self.recipe
+        return {
+            "key": row["clip_id"],
+            "source": row["source"],
+            "video_id": row["video_id"],
+            "native_id": row["native_id"],
+            "url": row["url"],
+            "label": row["label"],
+            "labels": json.loads(row["labels"]),
+            "text": label_text(row["label"]),
+            "start_s": row["start_s"],
+            "stop_s": row["stop_s"],
+            "split": row["split"],
+            "group_id": row["group_id"],
+            "width": section.width,
+            "height": section.height,
+            "fps": f"{section.fps.numerator}/{section.fps.denominator}",
+            "frames": cut["frames"],
+            "rate_hz": section.rate_hz,
+            "channels": section.channels,
+            "audio_samples": cut["audio_samples"],
+            "picture_error_s": round(cut["picture_error_s"], 6),
+            "sound_error_samples": cut["sound_error_samples"],
+            "seen": _window_values(scores, "seen", row["start_s"], row["stop_s"]),
+            "heard": _window_values(scores, "heard", row["start_s"], row["stop_s"]),
+            "verdict": row["verdict"],
+            "recipe": recipe.name,
+            "recipe_hash": recipe.hash,
+            "models": self.models,
+            "licence": SOURCES[row["source"]].licence,
+            "v2a_data": __version__,
+        }
+
+
+def cut_clips(request: CutRequest) -> CutAnswer:
+    """Cut one video's clips into scratch files; runs in a worker, decodes in its child."""
+    folder = Path(request.folder)
+
+    def job() -> list[dict[str, Any]]:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        spans = [(start_s, stop_s) for _, start_s, stop_s in request.spans]
+        return shared_child().cut(Path(request.path), spans, request.spec, folder, request.duration_s)
+
+    try:
+        results = twice(job)
+    except ItemError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        failed = {"reason": error.reason, "message": error.message, "path": None}
+        return CutAnswer(request, {clip_id: dict(failed) for clip_id, _, _ in request.spans})
+    return CutAnswer(request, {span[0]: result for span, result in zip(request.spans, results, strict=True)})
+
+
+def _window_values(scores: dict[str, Any], name: str, start_s: float, stop_s: float) -> list[float | None]:
+    """A score of the clip's windows, null where not measured."""
+    starts = scores.get("start_s")
+    windows = round((stop_s - start_s) / schema.WINDOW_S)
+    if starts is None or name not in scores:
+        return [None] * windows
+    first = round((start_s - starts[0]) / schema.WINDOW_S)
+    return [None if math.isnan(value) else round(float(value), 6) for value in scores[name][first : first + windows]]
+
+
+def _models(recipe: Recipe) -> list[str]:
+    """`scorer: model sha256` for every scorer of the recipe that has a model."""
+    found = []
+    for name, config in sorted(recipe.scorers.items()):
+        model = SCORERS[name](config).model
+        if model is not None:
+            found.append(f"{name}: {model.name} {model.sha256 or 'unhashed'}")
+    return found
+
+
+def _index_row(name: str, place: dict[str, Any], sample: dict[str, Any]) -> dict[str, Any]:
+    same = ("key", "frames", "audio_samples", "label", "split", "group_id")
+    return {
+        **place,
+        **{key: sample[key] for key in same},
+        "shard": name,
+        "duration_s": sample["stop_s"] - sample["start_s"],
+    }
+
+
+def write_index(workspace: Workspace, recipe: Recipe) -> Path:
+    """Write `shards/index.parquet` from the ledger, unless it stands for the same shards already."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = workspace.shards / INDEX_FILE
+    shards = [list(row) for row in workspace.ledger.rows("SELECT shard, sha256 FROM shards ORDER BY 1")]
+    stands_for = digest(shards)
+    if path.is_file() and (pq.read_schema(path).metadata or {}).get(b"shards") == stands_for.encode():
+        return path
+    wanted = schema.arrow_schema(
+        schema.INDEX.columns, {"shards": stands_for, "recipe": recipe.name, "recipe_hash": recipe.hash}
+    )
+    with whole_file(path) as temporary, pq.ParquetWriter(temporary, wanted, write_page_checksum=True) as writer:
+        for block in _blocks(workspace.ledger, 10_000):
+            writer.write_table(pa.Table.from_pylist(block, schema=wanted))
+    return path
+
+
+def _blocks(ledger: Ledger, size: int) -> Iterator[Sequence[dict[str, Any]]]:
+    block: list[dict[str, Any]] = []
+    for row in ledger.each("SELECT index_row FROM samples WHERE state = 'written' ORDER BY shard, clip_id"):
+        block.append(json.loads(row[0]))
+        if len(block) == size:
+            yield block
+            block = []
+    if block:
+        yield block

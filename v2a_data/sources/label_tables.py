@@ -1,0 +1,139 @@
+"""Label names of the public sources, offline: read from `manifests/`, made from the public files.
+
+The tables hold names, ids, counts and parent links only. To make them again from your own copies:
+
+    python -m v2a_data.sources.label_tables vocabulary.csv ontology.json OUT_FOLDER
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from v2a_data import resources
+from v2a_data.sources.base import Label
+
+YOUTUBE8M_FILE = "youtube8m_labels.csv"
+AUDIOSET_FILE = "audioset_labels.csv"
+_SEPARATOR = "|"
+
+
+@cache
+def youtube8m_labels() -> tuple[Label, ...]:
+    """YouTube-8M's 3,862 labels; `parents` are its verticals. 56 have no name."""
+    return tuple(_read(resources.manifests() / YOUTUBE8M_FILE, "youtube8m"))
+
+
+@cache
+def audioset_labels() -> tuple[Label, ...]:
+    """AudioSet's 632 ontology nodes; `parents` are ids of the nodes above, of which there can be several."""
+    return tuple(_read(resources.manifests() / AUDIOSET_FILE, "audioset"))
+
+
+def all_labels() -> tuple[Label, ...]:
+    """The labels of every source that has a table."""
+    return youtube8m_labels() + audioset_labels()
+
+
+def search(labels: tuple[Label, ...], query: str | None) -> Iterator[Label]:
+    """Labels whose name holds the query, or whose id is it; exact names first."""
+    wanted = (query or "").strip().casefold()
+    exact = [label for label in labels if wanted and wanted in (label.id.casefold(), *_synonyms(label))]
+    yield from exact
+    yield from (label for label in labels if wanted in label.name.casefold() and label not in exact)
+
+
+def find(labels: tuple[Label, ...], name: str) -> Label | None:
+    """The label with exactly this name, synonym or id, case ignored."""
+    wanted = name.strip().casefold()
+    return next((label for label in labels if wanted in (label.id.casefold(), *_synonyms(label))), None)
+
+
+def descendants(mid: str) -> tuple[str, ...]:
+    """An AudioSet id and all ids below it in the ontology, sorted."""
+    children: dict[str, list[str]] = {}
+    for label in audioset_labels():
+        for parent in label.parents:
+            children.setdefault(parent, []).append(label.id)
+    found, todo = {mid}, [mid]
+    while todo:
+        for child in children.get(todo.pop(), []):
+            if child not in found:
+                found.add(child)
+                todo.append(child)
+    return tuple(sorted(found))
+
+
+def ancestors(mid: str) -> tuple[str, ...]:
+    """An AudioSet id and all ids above it in the ontology, sorted."""
+    parents = {label.id: label.parents for label in audioset_labels()}
+    found, todo = {mid}, [mid]
+    while todo:
+        for parent in parents.get(todo.pop(), ()):
+            if parent not in found:
+                found.add(parent)
+                todo.append(parent)
+    return tuple(sorted(found))
+
+
+def _synonyms(label: Label) -> tuple[str, ...]:
+    """The whole name; in AudioSet also its parts, which writes "Fixed-wing aircraft, airplane"."""
+    name = label.name.casefold()
+    parts = name.split(",") if label.source == "audioset" else []
+    return (name, *(part.strip() for part in parts)) if name else ()
+
+
+def _read(path: Path, source: str) -> Iterator[Label]:
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(line for line in file if not line.startswith("#")):
+            parents = tuple(p for p in row["parents"].split(_SEPARATOR) if p)
+            count = int(row["count"]) if row["count"] else None
+            yield Label(source, row["id"], row["name"], count, parents)
+
+
+def _write(path: Path, notice: str, rows: list[tuple[str, str, str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        file.write(f"# {notice}\n")
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "name", "count", "parents"])
+        writer.writerows(rows)
+
+
+def make_youtube8m(vocabulary: Path, out: Path) -> int:
+    """`vocabulary.csv` of YouTube-8M (2018) → `youtube8m_labels.csv`; returns the number of labels."""
+    with vocabulary.open(newline="", encoding="utf-8") as file:
+        rows = [
+            (
+                row["KnowledgeGraphId"],
+                row["Name"],
+                row["TrainVideoCount"],
+                _SEPARATOR.join(v for v in (row["Vertical1"], row["Vertical2"], row["Vertical3"]) if v),
+            )
+            for row in csv.DictReader(file)
+        ]
+    _write(out / YOUTUBE8M_FILE, "YouTube-8M label names, training counts, verticals. Google, CC BY 4.0.", rows)
+    return len(rows)
+
+
+def make_audioset(ontology: Path, out: Path) -> int:
+    """`ontology.json` of AudioSet → `audioset_labels.csv`; returns the number of nodes."""
+    nodes = json.loads(ontology.read_text(encoding="utf-8"))
+    parents: dict[str, list[str]] = {}
+    for node in nodes:
+        for child in node["child_ids"]:
+            parents.setdefault(child, []).append(node["id"])
+    rows = [(n["id"], n["name"], "", _SEPARATOR.join(sorted(parents.get(n["id"], [])))) for n in nodes]
+    _write(out / AUDIOSET_FILE, "AudioSet ontology: names and parent links. Google, CC BY-SA 4.0.", rows)
+    return len(rows)
+
+
+def main(arguments: list[str]) -> None:
+    """`vocabulary.csv ontology.json OUT_FOLDER`."""
+    vocabulary, ontology, out = (Path(argument) for argument in arguments)
+    sys.stderr.write(f"{make_youtube8m(vocabulary, out)} + {make_audioset(ontology, out)} labels\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,65 @@
+"""A folder of one's own videos. The label is the parent folder's name, or the one asked for."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from v2a_data.errors import NothingError, UsageError
+from v2a_data.files import sha256_file
+from v2a_data.ids import local_video_id
+from v2a_data.sources.base import Label, Listing, Video
+
+
+class Local:
+    """Every regular file below a folder, hidden ones left out; what is not media is recorded as such."""
+
+    name = "local"
+    licence = "as the owner of the files says"
+    citation = "none"
+    note = "Ids come from the files' bytes: renaming a file changes nothing, equal files are one video."
+
+    def labels(self, query: str | None) -> Iterator[Label]:
+        return iter(())
+
+    def count(self, labels: tuple[str, ...], listing: Listing) -> int | None:
+        return len(_files(listing))
+
+    def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:
+        folder = _folder(listing)
+        for position, path in enumerate(_files(listing)):
+            key = path.relative_to(folder).as_posix()
+            if key in listing.known:
+                continue
+            folder_name = path.parent.name
+            names = (folder_name,) if folder_name in labels or not labels else labels
+            video_id = local_video_id(sha256_file(path))
+            yield Video(video_id, self.name, names, position, key, native_id=key, path=path)
+
+
+def folder_labels(folder: Path) -> tuple[str, ...]:
+    """The labels that a folder's files get when none is asked for: names of their parent folders."""
+    files = _files_below(folder.resolve())
+    return tuple(sorted({path.parent.name for path in files}))
+
+
+def _folder(listing: Listing) -> Path:
+    if not listing.recipe.source.input:
+        raise UsageError("the source 'local' needs a folder", hint="add --input DIR")
+    folder = Path(listing.recipe.source.input).expanduser()
+    if not folder.is_dir():
+        raise UsageError(f"--input {folder}: not a folder")
+    return folder.resolve()
+
+
+def _files(listing: Listing) -> list[Path]:
+    return _files_below(_folder(listing))
+
+
+def _files_below(folder: Path) -> list[Path]:
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not found:
+        raise NothingError(f"{folder} holds no files")
+    return found

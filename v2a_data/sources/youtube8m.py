@@ -1,0 +1,108 @@
+"""YouTube-8M: label → 4-character ids → YouTube ids, over the dataset's public lookup files.
+
+Formats: `j/v/<mid>.js` holds `p("<mid>",["abcd",…]);` (the training partition),
+`j/i/<first 2>/<id>.js` holds `i("abcd","<YouTube id>");`. A lost video answers 403 with an XML body.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from v2a_data.errors import FatalError, NothingError, nearest
+from v2a_data.fetch.http import get
+from v2a_data.files import write_text
+from v2a_data.ids import is_youtube_id, youtube_video_id
+from v2a_data.sources.base import Label, Listing, Video
+from v2a_data.sources.label_tables import find, search, youtube8m_labels
+
+_LIST = re.compile(r'p\("(?P<mid>[^"]+)",(?P<ids>\[.*\])\);\s*\Z', re.DOTALL)
+_LOOKUP = re.compile(r'i\("(?P<key>[A-Za-z0-9_-]{4})","(?P<native>[A-Za-z0-9_-]{11})"\);\s*\Z')
+_KEY = re.compile(r"[A-Za-z0-9_-]{4}\Z")
+_GONE = (403, 404, 410)
+
+
+class YouTube8M:
+    """Google's machine-labelled list of 6.1 M YouTube videos and 3,862 classes (version of May 2018)."""
+
+    name = "youtube8m"
+    licence = "CC BY 4.0 (labels and ids); the videos stay with their owners"
+    citation = "Abu-El-Haija et al. 2016, YouTube-8M: A Large-Scale Video Classification Benchmark, arXiv:1609.08675"
+    note = (
+        "Labels are machine-made. The lists name the training partition only. A video deleted or made private "
+        "answers 403 with XML and is recorded as gone; expect a quarter to a half of the 2018 list to be gone."
+    )
+
+    def labels(self, query: str | None) -> Iterator[Label]:
+        return search(youtube8m_labels(), query)
+
+    def count(self, labels: tuple[str, ...], listing: Listing) -> int | None:
+        return len(self._keys(labels, listing))
+
+    def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:
+        for position, (key, names) in enumerate(self._keys(labels, listing).items()):
+            if key not in listing.known:
+                yield self._look_up(key, names, position, listing)
+
+    def _keys(self, labels: tuple[str, ...], listing: Listing) -> dict[str, tuple[str, ...]]:
+        """4-character id → its labels, the labels' lists taken in turn."""
+        lists = {label: self._list(self._mid(label), listing) for label in labels}
+        owners: dict[str, set[str]] = {}
+        for label, keys in lists.items():
+            for key in keys:
+                owners.setdefault(key, set()).add(label)
+        in_turn = (key for row in zip_longest(*lists.values()) for key in row if key is not None)
+        return {key: tuple(sorted(owners[key])) for key in in_turn}
+
+    def _mid(self, label: str) -> str:
+        found = find(youtube8m_labels(), label)
+        if found is None:
+            names = [item.name for item in youtube8m_labels() if item.name]
+            raise NothingError(
+                f"YouTube-8M has no label {label!r}; {nearest(label, names)}",
+                hint=f"`v2a-data labels {label}` searches the names of all sources",
+            )
+        return found.id
+
+    def _list(self, mid: str, listing: Listing) -> list[str]:
+        short = mid.removeprefix("/m/")
+        cached = listing.cache / f"{short}.json"
+        if cached.is_file():
+            return list(json.loads(cached.read_text()))
+        url = listing.recipe.source.label_url.format(mid=short)
+        answer = get(url)
+        match = _LIST.match(answer.body.decode("utf-8", "replace").strip()) if answer.status == 200 else None
+        if match is None or match["mid"] != short:
+            raise FatalError(
+                f"{url}: HTTP {answer.status}, not a list of YouTube-8M ids",
+                hint="the list may be withdrawn; use --ids-file with ids of your own, or another source",
+            )
+        keys = [key for key in json.loads(match["ids"]) if isinstance(key, str) and _KEY.match(key)]
+        write_text(cached, json.dumps(keys))
+        return keys
+
+    def _look_up(self, key: str, labels: tuple[str, ...], position: int, listing: Listing) -> Video:
+        source = listing.recipe.source
+        resolved = listing.resolved.get(key)
+        if resolved:
+            return self._video(resolved, key, labels, position, listing)
+        url = source.lookup_url.format(prefix=key[:2], id=key)
+        answer = get(url)
+        match = _LOOKUP.match(answer.body.decode("utf-8", "replace").strip()) if answer.status == 200 else None
+        if match and match["key"] == key and is_youtube_id(match["native"]):
+            return self._video(match["native"], key, labels, position, listing)
+        reason = "lookup_gone" if answer.status in _GONE else "lookup_malformed"
+        return Video(
+            f"y8-{key}",
+            self.name,
+            labels,
+            position,
+            key,
+            state="gone",
+            reason=reason,
+            message=f"{url}: HTTP {answer.status}",
+        )
+
+    def _video(self, native: str, key: str, labels: tuple[str, ...], position: int, listing: Listing) -> Video:
+        watch = listing.recipe.source.watch_url.format(id=native)
+        return Video(youtube_video_id(native), self.name, labels, position, key, native, watch)
