@@ -133,6 +133,9 @@ def local_cluster(workers: int, *, models: bool) -> Any:
             "distributed.worker.daemon": True,
             "distributed.logging.distributed": "error",
             "distributed.comm.timeouts.connect": "60s",
+            # Dask's own low threshold gives every freed frame back to the system and faults it in again.
+            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256_000_000,
+            "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 256_000_000,
         }
     )
     common = {"host": "127.0.0.1", "dashboard_address": None, "nthreads": 1, "memory_limit": 0, "silence_logs": 50}

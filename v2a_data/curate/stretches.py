@@ -86,13 +86,13 @@ def _stretches(
     base = {"video_id": row["video_id"], "recipe_hash": recipe.hash}
     if len(starts) == 0:
         start_s = row["wanted_start_s"] or 0.0
-        reason = {"condition": "one whole window", "duration_s": round(probe.duration_s - start_s, 3)}
+        too_short = {"condition": "one whole window", "duration_s": round(probe.duration_s - start_s, 3)}
         yield {
             **base,
             "start_s": start_s,
             "stop_s": max(start_s, probe.duration_s),
             "mark": "drop",
-            "reasons": [reason],
+            "reasons": [too_short],
             "strengths": [],
         }
         return
@@ -107,7 +107,7 @@ def _stretches(
         counts.windows[name] += last - first
         reasons: list[dict[str, Any]] = [] if name == "keep" else list(_reasons(conditions, columns, first, last))
         for reason in reasons:
-            counts.failing[str(reason["condition"])] += int(reason["windows"])
+            counts.failing[reason["condition"]] += reason["windows"]
         yield {
             **base,
             "start_s": float(starts[first]),
