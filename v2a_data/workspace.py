@@ -91,7 +91,12 @@ class Workspace:
 
     @property
     def recipe_file(self) -> Path:
-        return self.root / "recipe.toml"
+        return self.recipe_path(self.root)
+
+    @staticmethod
+    def recipe_path(root: Path) -> Path:
+        """Where a workspace keeps its resolved recipe."""
+        return root / "recipe.toml"
 
     def media_path(self, video_id: str, extension: str) -> Path:
         """Where a video's media live: `media/<2 characters>/<video_id>.<ext>`."""

@@ -1,5 +1,6 @@
 """`v2a-data synth`: render a world of videos with known truth, and serve it."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ def synth(
     seed: Annotated[int, typer.Option("--seed", min=0, max=999_999_999, help="Another seed, another world.")] = 0,
     labels: Annotated[str | None, typer.Option("--labels", help="Comma-separated; default: all.")] = None,
     lines: Annotated[int | None, typer.Option("--lines", help="Picture height; default: mixed.")] = None,
+    seconds: Annotated[str, typer.Option("--seconds", metavar="LOW-HIGH", help="Length of each video.")] = "12-40",
     faults: Annotated[
         bool, typer.Option("--faults/--no-faults", help="Plant still pictures, silence, voice-over.")
     ] = True,
@@ -38,12 +40,12 @@ def synth(
     if lines is not None and (lines < 36 or lines > 1080 or lines % 4):
         raise UsageError(f"--lines {lines}: a multiple of 4 from 36 to 1080")
     names = tuple(name.strip() for name in labels.split(",")) if labels else WORLD_LABELS
-    plans = plan_world(seed, videos, names, lines, faults=faults)
-    seconds = sum(plan.duration_s for plan in plans)
+    plans = plan_world(seed, videos, names, lines, _range(seconds), faults=faults)
+    total_s = sum(plan.duration_s for plan in plans)
     if dry_run:
         console.result(
-            {"dry_run": True, "videos": len(plans), "seconds": seconds},
-            f"would render {len(plans)} videos, {seconds:.0f} s",
+            {"dry_run": True, "videos": len(plans), "seconds": total_s},
+            f"would render {len(plans)} videos, {total_s:.0f} s",
         )
         return ExitCode.OK
     engine = common.engine()
@@ -54,9 +56,17 @@ def synth(
         engine.close()
     console.result(
         about,
-        f"rendered {len(plans)} videos, {seconds:.0f} s, into {out}; world v{about['version']}, hash {about['hash']}",
+        f"rendered {len(plans)} videos, {total_s:.0f} s, into {out}; world v{about['version']}, hash {about['hash']}",
     )
     return ExitCode.OK
+
+
+def _range(text: str) -> tuple[float, float]:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", text)
+    low, high = (float(match[1]), float(match[2])) if match else (0.0, 0.0)
+    if not 1 <= low <= high <= 600:
+        raise UsageError(f"--seconds {text!r}: expected LOW-HIGH between 1 and 600, for example 12-40")
+    return low, high
 
 
 def _serve(out: Path, port: int, common: Common) -> int:

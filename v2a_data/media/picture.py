@@ -52,7 +52,7 @@ class Scaler:
         """YUV 4:2:0 planes `(height * 3 / 2, width)` uint8, BT.601 limited range, padded with black."""
         place = fit(frame, self.sample_aspect, width, height)
         small = self._scaled(frame, place.width, place.height, "yuv420p")
-        planes = [_plane(small, i) for i in range(3)]
+        planes = [plane_view(small, i) for i in range(3)]
         if place.turns:
             planes = [np.rot90(plane, place.turns) for plane in planes]
         canvas = np.empty((height * 3 // 2, width), dtype=np.uint8)
@@ -83,7 +83,7 @@ class Scaler:
         turns = round(frame.rotation / 90) % 4
         size = (height, width) if turns % 2 else (width, height)
         small = self._scaled(frame, size[0], size[1], "yuv420p")
-        return np.ascontiguousarray(np.rot90(_plane(small, 0), turns))
+        return np.ascontiguousarray(np.rot90(plane_view(small, 0), turns))
 
     def _scaled(self, frame: av.VideoFrame, width: int, height: int, form: str) -> av.VideoFrame:
         reformatter = self._reformatters.setdefault((width, height, form), VideoReformatter())
@@ -107,7 +107,8 @@ def _colorspace(frame: av.VideoFrame) -> Colorspace:
     return known.get(int(frame.colorspace), guess)
 
 
-def _plane(frame: av.VideoFrame, index: int) -> np.ndarray:
+def plane_view(frame: av.VideoFrame, index: int) -> np.ndarray:
+    """One plane of a frame as `(rows, columns)` uint8, not copied."""
     plane = frame.planes[index]
     return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 

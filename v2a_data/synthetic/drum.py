@@ -21,14 +21,14 @@ class Drum:
     def __init__(self, rng: np.random.Generator, duration_s: float) -> None:
         self._rng = np.random.default_rng(rng.integers(2**63))
         self.duration_s = duration_s
-        self.radius = float(rng.uniform(0.2, 0.42))
-        self.pitch_hz = 48.0 / self.radius
+        self.radius = float(rng.uniform(0.28, 0.46))
+        self.pitch_hz = 56.0 / self.radius
         self.tempo_hz = float(rng.uniform(1.1, 3.2))
         self.decay_s = float(rng.uniform(0.08, 0.22))
         self.place = (float(rng.uniform(0.4, 0.6)), float(rng.uniform(0.6, 0.72)))
         self.skin = any_colour(rng, 150, 235)
         self.shell = any_colour(rng, 30, 180)
-        self.stick = shaded((200, 165, 110), float(rng.uniform(0.6, 1.2)))
+        self.stick = shaded((225, 190, 130), float(rng.uniform(0.8, 1.1)))
         self.hits_s, self.strengths = _pattern(rng, duration_s, self.tempo_hz)
         wall = any_colour(rng, 40, 160)
         self._wall = texture(rng, 900, 500, shaded(wall, 0.7), shaded(wall, 1.2), coarse=8)
@@ -64,11 +64,11 @@ class Drum:
     def _paint_stick(self, canvas: Canvas, x: float, y: float, time_s: float, side: int) -> None:
         lift = self._lift(time_s, side)
         sign = -1 if side == 0 else 1
-        hand = (x + sign * (self.radius + 0.28), y - 0.12)
+        hand = (x + sign * (self.radius + 0.22), y - 0.12)
         tip = (x + sign * 0.25 * self.radius, y - 0.02 - lift)
-        canvas.line(*hand, *tip, 0.022, self.stick)
-        canvas.ellipse(*tip, 0.02, 0.02, self.stick)
-        canvas.ellipse(*hand, 0.05, 0.05, (205, 160, 130))
+        canvas.line(*hand, *tip, 0.035, self.stick)
+        canvas.ellipse(*tip, 0.045, 0.045, shaded(self.stick, 1.15))
+        canvas.ellipse(*hand, 0.06, 0.06, (205, 160, 130))
 
     def _lift(self, time_s: float, side: int) -> float:
         """Height of a stick's tip above the skin: up before its hit by the hit's strength, then down fast."""

@@ -10,8 +10,7 @@ from v2a_data.ids import synthetic_native_id, synthetic_video_id
 from v2a_data.schema import WINDOW_S
 
 FAULTS = ("still", "silence", "voice")
-_FAULT_SHARE = 0.35
-_SECONDS = (12.0, 40.0)
+_FAULT_SHARE = 0.3
 _LINES = (144, 240, 360)
 _FPS = (Fraction(25), Fraction(30), Fraction(30000, 1001), Fraction(24))
 _SOUND = ((44100, "stereo"), (48000, "stereo"), (44100, "mono"))
@@ -71,12 +70,20 @@ class VideoPlan:
         }
 
 
-def plan_video(seed: int, n: int, labels: tuple[str, ...], lines: int | None, *, faults: bool = True) -> VideoPlan:
+def plan_video(
+    seed: int,
+    n: int,
+    labels: tuple[str, ...],
+    lines: int | None,
+    seconds: tuple[float, float],
+    *,
+    faults: bool = True,
+) -> VideoPlan:
     """Video `n` of world `seed`. Labels take turns; form and faults are drawn independently of them."""
     rng = np.random.default_rng([seed, n, 0])
     form = np.random.default_rng([seed, n, 1])
     # Lengths end inside a window now and then, as real ones do.
-    duration_s = round(float(rng.uniform(*_SECONDS)), 2)
+    duration_s = round(float(rng.uniform(*seconds)), 2)
     height = lines or int(form.choice(_LINES))
     rate_hz, layout = _SOUND[int(form.integers(len(_SOUND)))]
     return VideoPlan(

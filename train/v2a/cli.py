@@ -1,0 +1,188 @@
+"""The `v2a` command line: train, generate, evaluate, demo."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from v2a_data.cli.common import Common, DryRun, Force, command, new_app, version_option
+from v2a_data.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from v2a.config import TrainConfig
+
+app = new_app(
+    "Train, generate and judge sound for silent video.\n\n"
+    "\b\n  v2a demo      the whole job on a synthetic world, about 5 minutes"
+)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=version_option("v2a"), is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+Shards = Annotated[
+    Path | None, typer.Option("--shards", metavar="DIR", help="Folder of shards. Default: <workspace>/shards.")
+]
+
+
+def train(
+    common: Common,
+    what: Annotated[
+        str | None, typer.Argument(metavar="[vqvae|decoder]", help="Default: both, one after the other.")
+    ] = None,
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> int:
+    """Train the video encoder (vqvae), then the sound decoder, from the workspace's shards."""
+    from v2a.models.base import count_parameters
+    from v2a.train import Context, describe, new_vqvae, train_decoder, train_vqvae
+    from v2a_data.shards.read import open_shards
+
+    if what not in (None, "vqvae", "decoder"):
+        raise UsageError(f"{what!r}: expected vqvae or decoder")
+    console = common.console
+    config = _config(common)
+    workers = common.workers if common.workers is not None else 1
+    if dry_run:
+        parameters = count_parameters(new_vqvae(config.vqvae))
+        console.result(
+            {"dry_run": True, "vqvae_parameters": parameters}, f"would train; vqvae has {parameters} parameters"
+        )
+        return ExitCode.OK
+    shards = open_shards(common.workspace / "shards")
+    with common.open_workspace() as workspace, common.record(workspace) as record:
+        context = Context(config, shards, workspace.checkpoints, workers, console, force)
+        record.note(**describe(context))
+        trained = []
+        if what in (None, "vqvae"):
+            trained.append(train_vqvae(context))
+        if what in (None, "decoder"):
+            trained.append(train_decoder(context))
+        values = [{"model": t.name, "steps": t.steps, "complaint": t.complaint, **t.parts} for t in trained]
+        record.note(trained=values)
+    lines = [f"{t.name}: {t.steps} steps, " + ", ".join(f"{k} {v:.4g}" for k, v in t.parts.items()) for t in trained]
+    console.result(
+        {"trained": values}, "\n".join([*lines, f"in {common.workspace / 'checkpoints'}; next: v2a evaluate"])
+    )
+    return ExitCode.OK
+
+
+def generate(
+    common: Common,
+    video: Annotated[Path, typer.Argument(metavar="VIDEO|DIR", help="A video, or a folder of videos.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT", help="A .wav, .mp4 or .mkv file; a folder for a folder.")
+    ],
+    dry_run: DryRun = False,
+    force: Force = False,
+) -> int:
+    """Make the sound of silent video of any length; its own sound, if any, is ignored."""
+    import torch
+
+    from v2a.generate import SoundMaker, generate_file
+    from v2a_data.errors import ItemError, NothingError
+
+    jobs = _jobs(video, output)
+    taken = [target for _, target in jobs if target.exists()]
+    if taken and not force:
+        raise UsageError(f"{taken[0]} exists", hint="--force overwrites; -o names another place")
+    console = common.console
+    if dry_run:
+        console.result({"dry_run": True, "files": [str(t) for _, t in jobs]}, f"would write {len(jobs)} files")
+        return ExitCode.OK
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    maker = SoundMaker.load(_config(common), common.workspace / "checkpoints", device)
+    done, failed = {}, {}
+    with console.progress("generate", None, "frames") as progress:
+        for source, target in jobs:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                done[str(target)] = generate_file(maker, source, target, progress.step) / float(maker.form.fps)
+            except ItemError as error:
+                failed[str(source)] = str(error)
+                console.warn(f"{source.name}: {error}")
+    lines = [f"{target}: {seconds:.2f} s of generated sound" for target, seconds in done.items()]
+    console.result({"written": done, "failed": failed}, "\n".join(lines))
+    if failed and not done:
+        raise NothingError(f"no sound was made: {next(iter(failed.values()))}")
+    return ExitCode.PARTIAL if failed else ExitCode.OK
+
+
+def _jobs(video: Path, output: Path) -> list[tuple[Path, Path]]:
+    """What to read and what to write."""
+    if video.is_dir():
+        if output.suffix:
+            raise UsageError(f"-o {output}: a folder of videos needs a folder to write to")
+        files = sorted(path for path in video.iterdir() if path.is_file() and not path.name.startswith("."))
+        if not files:
+            raise UsageError(f"{video} holds no files")
+        return [(path, output / f"{path.stem}.mp4") for path in files]
+    if not video.is_file():
+        raise UsageError(f"{video} does not exist")
+    if output.is_dir():
+        return [(video, output / f"{video.stem}.mp4")]
+    if output.suffix.lower() not in (".wav", ".mp4", ".mkv"):
+        raise UsageError(f"-o {output}: expected a .wav, .mp4 or .mkv file, or a folder that exists")
+    return [(video, output)]
+
+
+def evaluate(common: Common, shards: Shards = None) -> int:
+    """Judge what was trained on the test split, beside real, shuffled, noise and silence."""
+    from v2a.evaluate import evaluate as run_evaluate
+    from v2a_data.shards.read import open_shards
+
+    console = common.console
+    folder = shards or common.workspace / "shards"
+    with common.open_workspace() as workspace, common.record(workspace) as record:
+        out = workspace.reports / "evaluate"
+        result = run_evaluate(_config(common), open_shards(folder), workspace.checkpoints, out, console)
+        record.note(evaluation=result.to_json())
+    console.result(result.to_json(), f"{result.text()}\nsounds and figures in {out}")
+    return ExitCode.OK
+
+
+def demo(
+    common: Common,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the demo.")] = Path("v2a-demo"),
+    videos: Annotated[int, typer.Option("--videos", min=20, help="Videos of the synthetic world.")] = 150,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the world.")] = 0,
+) -> int:
+    """The whole job on a synthetic world: fetch, curate, shard, train, generate, evaluate, report.
+
+    Only loopback is used. Typing the printed commands by hand gives the same workspace.
+    """
+    from v2a.demo import run_demo
+
+    return run_demo(common, out, videos, seed)
+
+
+def _config(common: Common) -> "TrainConfig":
+    """The training configuration: the workspace's recipe, or --recipe, with --set on top."""
+    from v2a.config import load_train_config
+    from v2a_data.recipe import build_recipe, load_recipe, merge, read_table, to_table
+    from v2a_data.workspace import Workspace
+
+    over = common.overrides()
+    if common.recipe is not None:
+        return load_train_config(load_recipe(common.recipe, over).train)
+    path = Workspace.recipe_path(common.workspace)
+    if not path.is_file():
+        raise UsageError(f"{common.workspace} has no recipe", hint="run `v2a-data fetch`, or name one with --recipe")
+    return load_train_config(build_recipe(merge(to_table(read_table(path)), over), str(path)).train)
+
+
+command(app, "demo")(demo)
+command(app, "train")(train)
+command(app, "generate")(generate)
+command(app, "evaluate")(evaluate)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

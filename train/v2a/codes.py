@@ -1,0 +1,116 @@
+"""The training set as codes: written once by the frozen encoder, read at random by the decoder's training.
+
+checkpoints/vqvae3d/codes-<hash>/codes.npy   (samples, T, h, w) int16, int32 for large codebooks
+                                /sound.npy   (samples, T · audio samples per code frame) int16
+                                /done.json   keys in order; written last
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from v2a.checkpoint import Checkpoint
+from v2a.colour import rgb
+from v2a.decode import Form
+from v2a.models.vqvae3d import Vqvae3d
+from v2a.ring import Place, SampleSource
+from v2a.stream import shard_source
+from v2a_data.console import Console
+from v2a_data.files import write_text
+from v2a_data.recipe import digest, to_table
+from v2a_data.shards.read import Entry, ShardSet
+
+_CHUNK_FRAMES = 128
+
+
+class CodeCache:
+    """Codes and sound of a split, memory-mapped; a `SampleSource` whose frames are codes (T, h, w)."""
+
+    def __init__(self, folder: Path, samples_per_frame: int) -> None:
+        self.samples_per_frame = samples_per_frame
+        done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+        self._place = {key: i for i, key in enumerate(done["keys"])}
+        self._lengths = done["frames"]
+        self._codes = np.load(folder / "codes.npy", mmap_mode="r", allow_pickle=False)
+        self._sound = np.load(folder / "sound.npy", mmap_mode="r", allow_pickle=False)
+
+    @classmethod
+    def build(
+        cls,
+        encoder: Vqvae3d,
+        shards: ShardSet,
+        entries: Sequence[Entry],
+        form: Form,
+        folder: Path,
+        checkpoint: Checkpoint,
+        workers: int,
+        console: Console,
+    ) -> "CodeCache":
+        """The cache of this encoder and these samples, made now unless it is there."""
+        time = encoder.stride[0]
+        about = [checkpoint.state["about"], checkpoint.step, to_table(form), [[e.key, e.sha256] for e in entries]]
+        target = folder / f"codes-{digest(about)}"
+        if not (target / "done.json").is_file():
+            for old in folder.glob("codes-*"):
+                shutil.rmtree(old)
+            source = shard_source(shards, entries, form, workers)
+            try:
+                _write(target, encoder, source, entries, form, console)
+            finally:
+                source.close()
+        return cls(target, form.samples_per_frame * time)
+
+    def length(self, entry: Entry) -> int:
+        return int(self._lengths[self._place[entry.key]])
+
+    def read(self, entries: Iterator[Entry]) -> Iterator[Place]:
+        for entry in entries:
+            i = self._place[entry.key]
+            yield Place(self._codes[i], np.asarray(self._sound[i], np.float32) / 32768.0)
+
+    def release(self, place: Place) -> None:
+        """Nothing to give back."""
+
+    def close(self) -> None:
+        """The maps go with the object."""
+
+
+def _write(
+    target: Path, encoder: Vqvae3d, source: SampleSource, entries: Sequence[Entry], form: Form, console: Console
+) -> None:
+    time, rows, columns = encoder.stride
+    # Only whole code frames: a crop must have its sound.
+    lengths = [source.length(entry) // time for entry in entries]
+    target.mkdir(parents=True)
+    shape = (len(entries), max(lengths), -(-form.height // rows), -(-form.width // columns))
+    kind = np.int16 if encoder.config.codes <= np.iinfo(np.int16).max else np.int32
+    codes = np.lib.format.open_memmap(target / "codes.npy", "w+", kind, shape)
+    audio = max(lengths) * time * form.samples_per_frame
+    sound = np.lib.format.open_memmap(target / "sound.npy", "w+", np.int16, (len(entries), audio))
+    with console.progress("encode", len(entries), "clips") as progress:
+        for i, place in enumerate(source.read(iter(entries))):
+            frames = lengths[i] * time
+            codes[i, : lengths[i]] = encode(encoder, place.frames[:frames], form)
+            heard = place.sound[: frames * form.samples_per_frame]
+            sound[i, : len(heard)] = np.clip(np.round(heard * 32768.0), -32768, 32767)
+            source.release(place)
+            progress.step()
+    codes.flush()
+    sound.flush()
+    write_text(target / "done.json", json.dumps({"keys": [e.key for e in entries], "frames": lengths}))
+
+
+@torch.inference_mode()
+def encode(encoder: Vqvae3d, planes: np.ndarray, form: Form) -> np.ndarray:
+    """Planes `(T, h * 3 / 2, w)` → codes `(T / stride, h', w')`, in chunks of whole code frames."""
+    device = next(encoder.parameters()).device
+    size = _CHUNK_FRAMES // encoder.stride[0] * encoder.stride[0]
+    parts = []
+    for first in range(0, len(planes), size):
+        video = rgb(torch.from_numpy(planes[None, first : first + size].copy()).to(device), form.width, form.height)
+        parts.append(encoder.encode(video).codes[0].cpu().numpy())
+    return np.concatenate(parts)

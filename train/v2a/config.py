@@ -1,0 +1,71 @@
+"""The `[train]` part of a recipe as dataclasses; a shipped fragment lies beneath what the recipe says."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+from v2a_data import resources
+from v2a_data.errors import UsageError, nearest
+from v2a_data.recipe import build, merge, read_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What the models see and hear of a sample: px, frames per second, seconds per training crop."""
+
+    width: int = 256
+    height: int = 144
+    fps: Fraction = Fraction(25)
+    seconds: float = 10.0
+    rate_hz: int = 16000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """How long and how fast: `lr` is Adam's after a linear warm-up, with cosine decay to a tenth."""
+
+    steps: int = 20000
+    batch: int = 2
+    lr: float = 3e-4
+    warmup_steps: int = 100
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    save_every: int = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One of the two trainings: a model by name with its options, and its optimisation.
+
+    `seconds` is the length of its crops where that is not the view's.
+    """
+
+    model: str
+    seconds: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    optimisation: Optimisation = field(default_factory=Optimisation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything `v2a train` needs beside the shards."""
+
+    config: str | None = None
+    seed: int = 0
+    form: Literal["tied", "literal"] = "tied"
+    view: View = field(default_factory=View)
+    vqvae: Stage = field(default_factory=lambda: Stage(model="vqvae3d"))
+    decoder: Stage = field(default_factory=lambda: Stage(model="audio_fc"))
+
+
+def load_train_config(table: dict[str, Any]) -> TrainConfig:
+    """`[train]` of a recipe over the fragment that it names. Raises `UsageError` for unknown keys."""
+    base: dict[str, Any] = {}
+    name = table.get("config")
+    if name is not None:
+        path = resources.train_configs() / f"{name}.toml"
+        if not path.is_file():
+            known = [found.stem for found in resources.train_configs().glob("*.toml")]
+            raise UsageError(f"train.config: no fragment named {name!r}; {nearest(str(name), known)}")
+        base = read_table(path).get("train", {})
+    return build(TrainConfig, merge(base, table), "train")

@@ -1,0 +1,136 @@
+"""Sound for silent video of any length, at flat memory: frames in, overlapping stretches of sound out."""
+
+import tempfile
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from v2a.colour import rgb
+from v2a.config import TrainConfig
+from v2a.decode import Form
+from v2a.models.audio_fc import AudioFc
+from v2a.models.vqvae3d import Vqvae3d
+from v2a.train import form_of, load_decoder, load_vqvae
+from v2a_data.errors import ItemError
+from v2a_data.media.client import MediaChild
+
+_STRETCH_S = 10.0
+_OVERLAP_SHARE = 0.1
+_TAKE_FRAMES = 250
+
+
+class SoundMaker:
+    """A trained encoder and decoder."""
+
+    def __init__(self, encoder: Vqvae3d, decoder: AudioFc, form: Form, device: torch.device) -> None:
+        self.encoder, self.decoder, self.form, self.device = encoder, decoder, form, device
+        time = encoder.stride[0]
+        if decoder.config.form == "literal":
+            self.stretch = decoder.shape.frames * time
+        else:
+            self.stretch = max(1, round(_STRETCH_S * form.fps / time)) * time
+        self.overlap = max(1, round(self.stretch * _OVERLAP_SHARE / time)) * time
+
+    @classmethod
+    def load(cls, config: TrainConfig, checkpoints: Path, device: torch.device) -> "SoundMaker":
+        """From the newest checkpoints. Raises `MissingToolError` before they exist."""
+        encoder, _ = load_vqvae(config, checkpoints, device)
+        decoder, view = load_decoder(config, checkpoints, encoder, device)
+        return cls(encoder, decoder, form_of(view), device)
+
+    def whole(self, planes: np.ndarray) -> np.ndarray:
+        """Planes `(T, h * 3 / 2, w)` → sound `(T · samples per frame,)` float32."""
+        return np.concatenate(list(self.stream(iter([planes]))))
+
+    def stream(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Pieces of planes in order → pieces of sound, as long together as the video.
+
+        Stretches overlap by a tenth and are cross-faded with equal power.
+        """
+        audio = self.form.samples_per_frame
+        waiting = np.zeros((0, *self.form.plane_shape(1)[1:]), np.uint8)
+        tail: np.ndarray | None = None
+        for piece in pieces:
+            waiting = np.concatenate([waiting, piece])
+            while len(waiting) >= self.stretch + self.overlap:
+                sound = faded(tail, self._sound(waiting[: self.stretch]))
+                tail = sound[-self.overlap * audio :]
+                yield sound[: -self.overlap * audio]
+                waiting = waiting[self.stretch - self.overlap :]
+        if len(waiting):
+            yield from self._last(waiting, tail)
+
+    def _last(self, waiting: np.ndarray, tail: np.ndarray | None) -> Iterator[np.ndarray]:
+        """What is left: at most a stretch and an overlap; the literal form takes it in two."""
+        audio = self.form.samples_per_frame
+        if self.decoder.config.form == "literal" and len(waiting) > self.stretch:
+            sound = faded(tail, self._sound(waiting[: self.stretch]))
+            tail = sound[-self.overlap * audio :]
+            yield sound[: -self.overlap * audio]
+            waiting = waiting[self.stretch - self.overlap :]
+        yield faded(tail, self._sound(waiting))
+
+    @torch.inference_mode()
+    def _sound(self, planes: np.ndarray) -> np.ndarray:
+        video = rgb(torch.from_numpy(planes[None]).to(self.device), self.form.width, self.form.height)
+        sound = self.decoder.generate(self.encoder.encode(video).values)[0]
+        samples = len(planes) * self.form.samples_per_frame
+        return np.asarray(sound[:samples].clamp(-1, 1).float().cpu().numpy())
+
+
+def faded(tail: np.ndarray | None, sound: np.ndarray) -> np.ndarray:
+    """`sound` with its beginning cross-faded, at equal power, from the end of the stretch before."""
+    if tail is None:
+        return sound
+    count = min(len(tail), len(sound))
+    ramp = np.linspace(0, np.pi / 2, count, dtype=np.float32)
+    mixed = tail[:count] * np.cos(ramp) + sound[:count] * np.sin(ramp)
+    return np.concatenate([mixed, sound[count:]])
+
+
+def generate_file(maker: SoundMaker, video: Path, target: Path, progress: Callable[[int], None]) -> int:
+    """Sound for one video, to `.wav`, or with the video's picture to `.mp4` or `.mkv`; returns the frames.
+
+    Raises `ItemError` where the video cannot be decoded. Nothing is left under the final name then.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".tmp-") as folder:
+        sound = Path(folder) / "sound.wav"
+        with MediaChild() as child:
+            child.grid_open(video, maker.form.width, maker.form.height, maker.form.fps)
+            frames = _write_wav(sound, maker, _pieces(child, Path(folder)), progress)
+        if not frames:
+            raise ItemError("no_picture", f"{video.name} has no frames")
+        finished = sound
+        if target.suffix.lower() != ".wav":
+            from v2a_data.media.ffmpeg import mux
+
+            finished = Path(folder) / f"muxed{target.suffix.lower()}"
+            mux(video, sound, finished)
+        finished.replace(target)
+    return frames
+
+
+def _pieces(child: MediaChild, folder: Path) -> Iterator[np.ndarray]:
+    while len(piece := child.grid_take(_TAKE_FRAMES, folder)):
+        yield piece
+
+
+def _write_wav(path: Path, maker: SoundMaker, pieces: Iterator[np.ndarray], progress: Callable[[int], None]) -> int:
+    samples = 0
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(maker.form.rate_hz)
+        for sound in maker.stream(pieces):
+            file.writeframes(to_pcm(sound).tobytes())
+            samples += len(sound)
+            progress(len(sound) // maker.form.samples_per_frame)
+    return samples // maker.form.samples_per_frame
+
+
+def to_pcm(sound: np.ndarray) -> np.ndarray:
+    """Float −1..1 to 16 bit, little-endian."""
+    return np.clip(np.round(sound * 32767), -32768, 32767).astype("<i2")

@@ -1,0 +1,66 @@
+"""Does the sound fit its own video better than another's? The headline: 0.5 for any sound that ignores the picture."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from v2a.metrics.base import Clip, Sound
+from v2a.metrics.features import log_mel
+
+# With more clips than this, each is compared with a fixed random choice of others.
+_MOST_OTHERS = 200
+
+
+class SwapAuc:
+    """P(sim(generated_i, real_i) > sim(generated_i, real_j)) + ½ P(equal), over other clips j.
+
+    sim is the Pearson correlation of centred log-mel spectra. Silence and any sound that is the same
+    for all videos score exactly 0.5 on average; the real sound scores 1.
+    """
+
+    name: ClassVar[str] = "swap_auc"
+    source: ClassVar[str] = "this project; definition in train/v2a/metrics/swap_auc.py"
+    licence: ClassVar[str] = "Apache-2.0 (own code)"
+    higher_is_better: ClassVar[bool | None] = True
+    headline: ClassVar[bool] = True
+    in_class: ClassVar[bool] = False
+
+    def __call__(self, generated: Sequence[Sound], clips: Sequence[Clip]) -> list[float | None]:
+        made = [_centred(sound) for sound in generated]
+        real = [_centred(clip.real) for clip in clips]
+        return [self._one(i, made[i], real, clips) for i in range(len(clips))]
+
+    def _one(self, i: int, made: np.ndarray, real: Sequence[np.ndarray], clips: Sequence[Clip]) -> float | None:
+        others = [
+            j
+            for j, clip in enumerate(clips)
+            if clip.group != clips[i].group and (not self.in_class or clip.label == clips[i].label)
+        ]
+        if not others:
+            return None
+        if len(others) > _MOST_OTHERS:
+            others = sorted(np.random.default_rng(i).choice(others, _MOST_OTHERS, replace=False).tolist())
+        own = _similarity(made, real[i])
+        rivals = np.asarray([_similarity(made, real[j]) for j in others])
+        return float(np.mean((own > rivals) + 0.5 * (own == rivals)))
+
+
+class SwapAucInClass(SwapAuc):
+    """The same among clips of the same label: knowing the class is not enough to score above 0.5."""
+
+    name: ClassVar[str] = "swap_auc_in_class"
+    in_class: ClassVar[bool] = True
+
+
+def _centred(sound: Sound) -> np.ndarray:
+    mel = log_mel(sound.samples, sound.rate_hz)
+    return mel - mel.mean()
+
+
+def _similarity(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson over the frames both have; 0 where one is constant."""
+    frames = min(a.shape[1], b.shape[1])
+    x, y = a[:, :frames], b[:, :frames]
+    norm = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(np.sum(x * y)) / norm if norm > 1e-6 else 0.0

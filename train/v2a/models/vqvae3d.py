@@ -1,0 +1,150 @@
+"""3D VQ-VAE of seed paper 000 (Garrido-Lestache et al. 2024).
+
+Encoder: two strided Conv3d, each with a ReLU, then the vector quantizer. Decoder: transposed
+convolutions with ReLU between and a Sigmoid at the end. Losses: reconstruction, codebook and
+commitment, straight-through gradient. The paper names no strides, widths or weights; these are fields.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from v2a.models.base import Batch, Loss
+from v2a.models.quantizer import Quantized, Quantizer
+
+Stride = tuple[int, int, int]
+_LOW_PERPLEXITY = 8.0
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """`video` (B, 3, T, h, w) in 0..1, and what the quantizer gave."""
+
+    video: Tensor
+    quantized: Quantized
+
+
+class Vqvae3d(nn.Module):
+    """Video to discrete codes and back; any length and size is padded by its last frame and row and cropped."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Channels and strides (time, height, width) of the two convolutions; codebook; loss weights."""
+
+        channels: tuple[int, int] = (64, 128)
+        strides: tuple[Stride, Stride] = ((1, 2, 2), (1, 2, 2))
+        time_kernel: int = 3
+        codes: int = 512
+        update: Literal["gradient", "ema"] = "gradient"
+        ema_decay: float = 0.99
+        revive_below: float = 0.0
+        reconstruction_weight: float = 1.0
+        codebook_weight: float = 1.0
+        commitment_weight: float = 0.25
+
+    name: ClassVar[str] = "vqvae3d"
+    source: ClassVar[str] = "Garrido-Lestache, Mulugeta, Haile 2024, arXiv:2404.17608, section Encoder"
+    licence: ClassVar[str] = "Apache-2.0 (own code)"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        first, second = config.channels
+        self.encoder = nn.Sequential(
+            _conv(3, first, config.strides[0], config.time_kernel),
+            nn.ReLU(),
+            _conv(first, second, config.strides[1], config.time_kernel),
+            nn.ReLU(),
+        )
+        self.quantizer = Quantizer(config.codes, second, config.update, config.ema_decay, config.revive_below)
+        self.decoder = nn.Sequential(
+            _transposed(second, first, config.strides[1], config.time_kernel),
+            nn.ReLU(),
+            _transposed(first, 3, config.strides[0], config.time_kernel),
+            nn.Sigmoid(),
+        )
+
+    @property
+    def stride(self) -> Stride:
+        """How many input frames, rows and columns stand behind one code."""
+        (a, b, c), (d, e, f) = self.config.strides
+        return a * d, b * e, c * f
+
+    def encode(self, video: Tensor) -> Quantized:
+        """`(B, 3, T, h, w)` in 0..1 → codes `(B, ceil(T / st), ceil(h / sh), ceil(w / sw))`."""
+        return self.quantizer(self.encoder(_pad(video, self.stride)))  # type: ignore[no-any-return]
+
+    def decode(self, values: Tensor, frames: int, height: int, width: int) -> Tensor:
+        """Quantized values back to `(B, 3, frames, height, width)`."""
+        return self.decoder(values)[:, :, :frames, :height, :width]  # type: ignore[no-any-return]
+
+    def forward(self, video: Tensor) -> Reconstruction:
+        """Encode, quantize and decode; the shape stays."""
+        quantized = self.encode(video)
+        return Reconstruction(self.decode(quantized.values, *video.shape[2:]), quantized)
+
+    def loss(self, batch: Batch) -> Loss:
+        """Weighted sum of the three losses."""
+        out = self(batch.video)
+        weights = self.config
+        error = F.mse_loss(out.video, batch.video)
+        total = (
+            weights.reconstruction_weight * error
+            + weights.commitment_weight * out.quantized.commitment_loss
+            + (weights.codebook_weight * out.quantized.codebook_loss if weights.update == "gradient" else 0.0)
+        )
+        parts = {
+            "reconstruction": float(error.detach()),
+            "psnr_db": float(-10 * torch.log10(error.detach().clamp_min(1e-10))),
+            "codebook": float(out.quantized.codebook_loss.detach()),
+            "perplexity": float(out.quantized.perplexity),
+        }
+        return Loss(total, parts)
+
+    def complaint(self, parts: dict[str, float]) -> str | None:
+        """What to say loudly when training went wrong in the way this model does."""
+        found = parts.get("perplexity", _LOW_PERPLEXITY)
+        if found >= _LOW_PERPLEXITY:
+            return None
+        return (
+            f"codebook collapse: perplexity {found:.1f} of {self.config.codes} codes. The codes carry next to nothing; "
+            "try update = 'ema', a lower lr, or a smaller commitment_weight"
+        )
+
+    def activation_bytes(self, batch: int, frames: int, height: int, width: int) -> int:
+        """About what one training step keeps in memory, float32: every layer's output and its gradient."""
+        (t1, h1, w1), (t, h, w) = self.config.strides[0], self.stride
+        outer = frames * height * width
+        inner = outer // (t1 * h1 * w1)
+        core = outer // (t * h * w)
+        elements = 3 * 2 * outer + 4 * self.config.channels[0] * inner + 6 * self.config.channels[1] * core
+        return batch * elements * 4 * 2
+
+
+def _conv(inputs: int, outputs: int, stride: Stride, time_kernel: int) -> nn.Conv3d:
+    kernel, padding = _kernel(stride, time_kernel)
+    return nn.Conv3d(inputs, outputs, kernel, stride, padding, padding_mode="replicate")
+
+
+def _transposed(inputs: int, outputs: int, stride: Stride, time_kernel: int) -> nn.ConvTranspose3d:
+    kernel, padding = _kernel(stride, time_kernel)
+    return nn.ConvTranspose3d(inputs, outputs, kernel, stride, padding)
+
+
+def _kernel(stride: Stride, time_kernel: int) -> tuple[Stride, Stride]:
+    """Kernels for which output = input / stride exactly: twice the stride, odd ones where it is 1."""
+    unstrided = (time_kernel, 3, 3)
+    kernel = tuple(odd if s == 1 else 2 * s for s, odd in zip(stride, unstrided, strict=True))
+    padding = tuple(odd // 2 if s == 1 else s // 2 for s, odd in zip(stride, unstrided, strict=True))
+    return kernel, padding  # type: ignore[return-value]
+
+
+def _pad(video: Tensor, stride: Stride) -> Tensor:
+    missing = [-size % s for size, s in zip(video.shape[2:], stride, strict=True)]
+    if not any(missing):
+        return video
+    frames, rows, columns = missing
+    return F.pad(video, (0, columns, 0, rows, 0, frames), mode="replicate")
