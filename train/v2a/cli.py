@@ -135,6 +135,7 @@ def _jobs(video: Path, output: Path) -> list[tuple[Path, Path]]:
 def evaluate(common: Common, shards: Shards = None) -> int:
     """Judge what was trained on the test split, beside real, shuffled, noise and silence."""
     from v2a.evaluate import evaluate as run_evaluate
+    from v2a.evaluate import evaluation_text
     from v2a_data.shards.read import open_shards
 
     console = common.console
@@ -143,7 +144,7 @@ def evaluate(common: Common, shards: Shards = None) -> int:
         out = workspace.reports / "evaluate"
         result = run_evaluate(_config(common), open_shards(folder), workspace.checkpoints, out, console)
         record.note(evaluation=result.to_json())
-    console.result(result.to_json(), f"{result.text()}\nsounds and figures in {out}")
+    console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds and figures in {out}")
     return ExitCode.OK
 
 

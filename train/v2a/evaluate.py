@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from v2a.config import TrainConfig
-from v2a.decode import Decoder, Form
+from v2a.decode import Decoder
 from v2a.generate import SoundMaker, to_pcm
 from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound
@@ -21,7 +21,7 @@ from v2a.metrics.rows import BASELINES
 from v2a_data.console import Console, table
 from v2a_data.errors import MissingToolError, NothingError
 from v2a_data.files import write_text
-from v2a_data.shards.read import ShardSet
+from v2a_data.shards.read import Sample, ShardSet
 
 _DRAWS = 2000
 CHANCE = 0.5
@@ -67,21 +67,25 @@ class Evaluation:
         ]
         return {"clips": self.clips, "videos": self.videos, "rows": rows}
 
-    def text(self) -> str:
-        """The table for people; the headline metric first."""
-        lines = []
-        for row in self.rows:
-            cells = [row.name + "".join(f" ({flag})" for flag in row.flags)]
-            for name in METRICS:
-                figure = row.figures[name]
-                if figure.mean is None:
-                    cells.append("-")
-                elif METRICS[name].headline:
-                    cells.append(f"{figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}]")
-                else:
-                    cells.append(f"{figure.mean:.3f}")
-            lines.append(cells)
-        return table((f"{self.clips} test clips of {self.videos} videos", *METRICS), lines)
+
+def evaluation_text(values: dict[str, Any]) -> str:
+    """`Evaluation.to_json` as a table for people; the headline metric first."""
+    header = (f"{values['clips']} test clips of {values['videos']} videos", *METRICS)
+    return table(header, [row_cells(row) for row in values["rows"]])
+
+
+def row_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    """One line of the table as text: name with flags, headline figures with their intervals."""
+    cells = [row["name"] + "".join(f" ({flag})" for flag in row["flags"])]
+    for metric in METRICS:
+        figure = row[metric]
+        if figure["mean"] is None:
+            cells.append("-")
+        elif METRICS[metric].headline:
+            cells.append(f"{figure['mean']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]")
+        else:
+            cells.append(f"{figure['mean']:.3f}")
+    return tuple(cells)
 
 
 def evaluate(config: TrainConfig, shards: ShardSet, checkpoints: Path, out: Path, console: Console) -> Evaluation:
@@ -101,7 +105,7 @@ def evaluate(config: TrainConfig, shards: ShardSet, checkpoints: Path, out: Path
     with console.progress("generate", len(entries), "clips") as progress:
         for entry in entries:
             sample = shards.read(entry, verify=True)
-            planes, sound = _arrays(decoder, sample.mp4, Fraction(sample.values["fps"]), entry.frames, form)
+            planes, sound = decoded(decoder, sample)
             clips.append(Clip(entry.key, entry.label, entry.group_id, Sound(sound, form.rate_hz)))
             for name, maker in makers.items():
                 generated = maker.whole(planes)
@@ -125,11 +129,13 @@ def _makers(config: TrainConfig, checkpoints: Path, device: torch.device) -> dic
     return makers
 
 
-def _arrays(decoder: Decoder, mp4: bytes, fps: Fraction, frames: int, form: Form) -> tuple[np.ndarray, np.ndarray]:
-    count = frames // decoder.frame_step(fps)
+def decoded(decoder: Decoder, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """A whole sample in the decoder's form: planes `(T, h * 3 / 2, w)` and sound `(samples,)`."""
+    form, fps = decoder.form, Fraction(sample.values["fps"])
+    count = sample.entry.frames // decoder.frame_step(fps)
     planes = np.empty(form.plane_shape(count), np.uint8)
     sound = np.empty(count * form.samples_per_frame, np.float32)
-    decoder.decode(mp4, fps, planes, sound)
+    decoder.decode(sample.mp4, fps, planes, sound)
     return planes, sound
 
 

@@ -21,6 +21,9 @@ def synth(
     faults: Annotated[
         bool, typer.Option("--faults/--no-faults", help="Plant still pictures, silence, voice-over.")
     ] = True,
+    sound: Annotated[
+        bool, typer.Option("--sound/--no-sound", help="Without sound: videos to try `v2a generate` on.")
+    ] = True,
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve a rendered world on loopback as a small YouTube-8M.")
     ] = False,
@@ -40,7 +43,7 @@ def synth(
     if lines is not None and (lines < 36 or lines > 1080 or lines % 4):
         raise UsageError(f"--lines {lines}: a multiple of 4 from 36 to 1080")
     names = tuple(name.strip() for name in labels.split(",")) if labels else WORLD_LABELS
-    plans = plan_world(seed, videos, names, lines, _range(seconds), faults=faults)
+    plans = plan_world(seed, videos, names, lines, _range(seconds), faults=faults, sound=sound)
     total_s = sum(plan.duration_s for plan in plans)
     if dry_run:
         console.result(

@@ -14,6 +14,7 @@ from v2a_data.errors import ItemError, MissingToolError
 from v2a_data.media.limits import DEMUXERS, FILE_BYTES, file_url
 
 _TIMEOUT_S = 600.0
+_NOTICE = "The sound of this file was generated from its picture by v2a."
 
 
 def ffmpeg_path() -> str:
@@ -37,19 +38,17 @@ def ffmpeg_path() -> str:
 
 
 def mux(video: Path, sound: Path, target: Path) -> None:
-    """The picture of `video` as it is with the sound of a WAV file, as MP4 or Matroska by `target`'s name."""
+    """The picture of `video` as it is with the sound of a WAV file, as MP4 or Matroska by `target`'s name.
+
+    The source's metadata is left out; a comment says that the sound was generated. Raises `ItemError`.
+    """
     ffmpeg = _ffmpeg_python()
     picture = ffmpeg.input(file_url(video), **_input_options())
     heard = ffmpeg.input(file_url(sound), protocol_whitelist="file", format_whitelist="wav", f="wav")
-    codec = {"c:v": "copy", "c:a": "aac", "b:a": "160k"}
-    _run(ffmpeg.output(picture["v:0"], heard["a:0"], file_url(target), map_metadata=-1, movflags="+faststart", **codec))
-
-
-def strip_sound(video: Path, target: Path) -> None:
-    """The picture of `video` alone, not encoded again."""
-    ffmpeg = _ffmpeg_python()
-    picture = ffmpeg.input(file_url(video), **_input_options())
-    _run(ffmpeg.output(picture["v:0"], file_url(target), **{"c:v": "copy"}, map_metadata=-1, movflags="+faststart"))
+    options = {"c:v": "copy", "c:a": "aac", "b:a": "160k", "map_metadata": -1, "metadata": f"comment={_NOTICE}"}
+    if target.suffix.lower() == ".mp4":
+        options["movflags"] = "+faststart"
+    _run(ffmpeg.output(picture["v:0"], heard["a:0"], file_url(target), **options))
 
 
 def _ffmpeg_python() -> Any:

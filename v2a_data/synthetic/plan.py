@@ -40,6 +40,7 @@ class VideoPlan:
     rate_hz: int
     layout: str
     faults: tuple[Fault, ...]
+    sound: bool = True
 
     @property
     def video_id(self) -> str:
@@ -65,7 +66,7 @@ class VideoPlan:
             "size": [self.width, self.height],
             "fps": str(self.fps),
             "gop_s": self.gop_s,
-            "sound": [self.rate_hz, self.layout],
+            "sound": [self.rate_hz, self.layout] if self.sound else None,
             "faults": [[f.kind, f.start_s, f.stop_s] for f in self.faults],
         }
 
@@ -78,6 +79,7 @@ def plan_video(
     seconds: tuple[float, float],
     *,
     faults: bool = True,
+    sound: bool = True,
 ) -> VideoPlan:
     """Video `n` of world `seed`. Labels take turns; form and faults are drawn independently of them."""
     rng = np.random.default_rng([seed, n, 0])
@@ -98,6 +100,7 @@ def plan_video(
         rate_hz=rate_hz,
         layout=layout,
         faults=_plan_faults(rng, duration_s) if faults else (),
+        sound=sound,
     )
 
 

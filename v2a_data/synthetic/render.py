@@ -87,23 +87,37 @@ def _encode(target: Path, plan: VideoPlan, pictures: Iterator[np.ndarray], sound
             "x264-params": f"keyint={gop}:threads=1",
             "flags": "+bitexact",
         }
-        audio = out.add_stream("aac", rate=plan.rate_hz, layout=plan.layout)
-        audio.bit_rate = 96000
-        audio.options = {"flags": "+bitexact", "aac_coder": "fast"}
-        pace = iter(_sound_frames(plan, sound))
-        waiting = next(pace, None)
+        pace = _SoundTrack(out, plan, sound) if plan.sound else None
         for index, pixels in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = index, 1 / plan.fps
             out.mux(video.encode(frame))
-            while waiting is not None and float(waiting.time or 0.0) <= (index + 1) / float(plan.fps):
-                out.mux(audio.encode(waiting))
-                waiting = next(pace, None)
-        while waiting is not None:
-            out.mux(audio.encode(waiting))
-            waiting = next(pace, None)
+            if pace:
+                pace.write_until((index + 1) / float(plan.fps))
+        if pace:
+            pace.finish()
         out.mux(video.encode(None))
-        out.mux(audio.encode(None))
+
+
+class _SoundTrack:
+    """The sound stream of a file, written along with the picture so that both lie close together."""
+
+    def __init__(self, out: av.container.OutputContainer, plan: VideoPlan, sound: np.ndarray) -> None:
+        self.out = out
+        self.stream = out.add_stream("aac", rate=plan.rate_hz, layout=plan.layout)
+        self.stream.bit_rate = 96000
+        self.stream.options = {"flags": "+bitexact", "aac_coder": "fast"}
+        self.frames = _sound_frames(plan, sound)
+        self.waiting = next(self.frames, None)
+
+    def write_until(self, time_s: float) -> None:
+        while self.waiting is not None and float(self.waiting.time or 0.0) <= time_s:
+            self.out.mux(self.stream.encode(self.waiting))
+            self.waiting = next(self.frames, None)
+
+    def finish(self) -> None:
+        self.write_until(float("inf"))
+        self.out.mux(self.stream.encode(None))
 
 
 def _sound_frames(plan: VideoPlan, sound: np.ndarray) -> Iterator[av.AudioFrame]:

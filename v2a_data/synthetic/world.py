@@ -41,11 +41,14 @@ def plan_world(
     seconds: tuple[float, float],
     *,
     faults: bool = True,
+    sound: bool = True,
 ) -> list[VideoPlan]:
     """The videos of a world. Raises `UsageError` for a label that is not drawn here."""
     for label in labels:
         SUBJECTS[label]
-    return [plan_video(seed, n, labels or WORLD_LABELS, lines, seconds, faults=faults) for n in range(videos)]
+    return [
+        plan_video(seed, n, labels or WORLD_LABELS, lines, seconds, faults=faults, sound=sound) for n in range(videos)
+    ]
 
 
 def render_world(plans: list[VideoPlan], out: Path, engine: Engine, step: Callable[[], None]) -> dict[str, Any]:

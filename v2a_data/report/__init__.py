@@ -1,0 +1,1 @@
+"""Self-contained HTML reports: one file that opens from disk, no scripts, nothing loaded from anywhere."""
