@@ -132,7 +132,7 @@ def _jobs(video: Path, output: Path) -> list[tuple[Path, Path]]:
     return [(video, output)]
 
 
-def evaluate(common: Common, shards: Shards = None) -> int:
+def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> int:
     """Judge what was trained on the test split, beside real, shuffled, noise and silence."""
     from v2a.evaluate import evaluate as run_evaluate
     from v2a.evaluate import evaluation_text
@@ -140,6 +140,10 @@ def evaluate(common: Common, shards: Shards = None) -> int:
 
     console = common.console
     folder = shards or common.workspace / "shards"
+    if dry_run:
+        clips = len(open_shards(folder).split("test"))
+        console.result({"dry_run": True, "clips": clips}, f"would judge {clips} test clips of {folder}")
+        return ExitCode.OK
     with common.open_workspace() as workspace, common.record(workspace) as record:
         out = workspace.reports / "evaluate"
         result = run_evaluate(_config(common), open_shards(folder), workspace.checkpoints, out, console)
@@ -153,6 +157,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the demo.")] = Path("v2a-demo"),
     videos: Annotated[int, typer.Option("--videos", min=20, help="Videos of the synthetic world.")] = 150,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the world.")] = 0,
+    dry_run: DryRun = False,
 ) -> int:
     """The whole job on a synthetic world: fetch, curate, shard, train, generate, evaluate, report.
 
@@ -160,6 +165,10 @@ def demo(
     """
     from v2a.demo import run_demo
 
+    if dry_run:
+        words = f"would render {videos} videos into {out}, fetch, curate, shard, train, generate and evaluate; about 5 minutes"
+        common.console.result({"dry_run": True, "out": str(out), "videos": videos}, words)
+        return ExitCode.OK
     return run_demo(common, out, videos, seed)
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from v2a import checkpoint
 from v2a.config import Optimisation
 from v2a.models.base import Loss
-from v2a.stream import Crops, CropStream, Cursor
+from v2a.stream import Crops, ShardStream, Cursor
 from v2a_data.console import Console
 from v2a_data.engine import stop_signals
 from v2a_data.errors import InterruptedRunError, UsageError
@@ -74,7 +74,7 @@ def start(training: Training, *, force: bool) -> tuple[torch.optim.Optimizer, in
 
 
 def run(
-    training: Training, optimizer: torch.optim.Optimizer, step: int, stream: CropStream, console: Console
+    training: Training, optimizer: torch.optim.Optimizer, step: int, stream: ShardStream, console: Console
 ) -> Trained:
     """Train from `step` to the configured number of steps; a stopped run leaves a checkpoint to go on from."""
     settings = training.optimisation
@@ -120,7 +120,7 @@ def learning_rate(settings: Optimisation, step: int) -> float:
     return settings.lr * warm * (0.55 + 0.45 * math.cos(math.pi * step / max(1, settings.steps)))
 
 
-def _save(training: Training, optimizer: torch.optim.Optimizer, step: int, stream: CropStream) -> None:
+def _save(training: Training, optimizer: torch.optim.Optimizer, step: int, stream: ShardStream) -> None:
     state = {
         "step": step,
         "cursor": {"epoch": stream.cursor.epoch, "batch": stream.cursor.batch},

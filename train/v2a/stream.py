@@ -49,7 +49,7 @@ class _Block:
     before: int
 
 
-class CropStream:
+class ShardStream:
     """Batches of crops of `crop_frames` frames, endlessly. Use as a context manager.
 
     Every sample is read whole once per epoch and gives as many crops as fit; their common phase is drawn
@@ -80,7 +80,7 @@ class CropStream:
                 hint="curate and shard more clips, or lower the batch with --set",
             )
 
-    def __enter__(self) -> "CropStream":
+    def __enter__(self) -> "ShardStream":
         return self
 
     def __exit__(

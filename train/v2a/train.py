@@ -18,9 +18,9 @@ from v2a.models.audio_fc import AudioFc, CodeShape
 from v2a.models.base import Batch, Loss, count_parameters
 from v2a.models.vqvae3d import Vqvae3d
 from v2a.ring import SampleSource
-from v2a.stream import Crops, CropStream, shard_source
+from v2a.stream import Crops, ShardStream, shard_source
 from v2a_data.console import Console
-from v2a_data.errors import MissingToolError, UsageError
+from v2a_data.errors import FatalError, UsageError
 from v2a_data.recipe import build, digest, to_table
 from v2a_data.shards.read import ShardSet
 
@@ -150,7 +150,7 @@ def _train(
         source.close()
         raise
     entries = context.shards.split("train")
-    stream = CropStream(source, entries, frames, settings.batch, context.config.seed, cursor=cursor)
+    stream = ShardStream(source, entries, frames, settings.batch, context.config.seed, cursor=cursor)
     with stream:
         return loop.run(training, optimizer, step, stream, context.console)
 
@@ -214,13 +214,13 @@ def crop_frames(stage: Stage, config: TrainConfig) -> int:
 
 
 def preflight(name: str, parameters: int, activations: int, context: Context) -> None:
-    """Print parameters and memory. Raises `MissingToolError` with advice where it would not fit."""
+    """Print parameters and memory. Raises `FatalError` with advice where it would not fit."""
     needed = parameters * _BYTES_PER_PARAMETER + activations
     free = free_memory(context.device)
     size = f"{parameters / 1e6:.2f} M parameters, about {needed / 1e9:.2f} GB to train"
     context.console.say(f"{name}: {size} on {context.device} ({free / 1e9:.1f} GB free)")
     if needed > free:
-        raise MissingToolError(
+        raise FatalError(
             f"{name} needs about {needed / 1e9:.1f} GB to train, {context.device} has {free / 1e9:.1f} GB free",
             hint="lower batch, view, hidden or channels; use form = 'tied' instead of 'literal'; or a larger GPU",
         )

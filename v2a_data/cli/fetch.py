@@ -52,7 +52,7 @@ def fetch(
             workspace, common, label or [], source, str(Path(input).expanduser().resolve()) if input else None
         )
         chosen: Source = Ids(lines) if lines is not None else SOURCES[recipe.source.name]()
-        listed = stage.expected(workspace, recipe, chosen, dry_run=dry_run)
+        listed = stage.expected(workspace, recipe, chosen)
         target = None if wanted == "all" else wanted if isinstance(wanted, int) else recipe.fetch.target_videos
         console.say(stage.announcement(workspace, recipe, chosen, listed, target))
         if dry_run:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from v2a_data.cli.common import Common, Force
+from v2a_data.cli.common import Common, DryRun, Force
 from v2a_data.errors import ExitCode, NothingError
 
 _FIRST_ROUND = 20
@@ -16,6 +16,7 @@ def run(
     until_kept: Annotated[
         int | None, typer.Option("--until-kept", min=1, metavar="N", help="Stop at N kept clips.")
     ] = None,
+    dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
     """Fetch and curate by turns: a round each, until N clips are kept or the source has no more videos.
@@ -34,9 +35,13 @@ def run(
     console = common.console
     with common.open_workspace() as workspace:
         recipe = choose_recipe(workspace, common)
-        workspace.adopt(recipe, force=force)
         source = SOURCES[recipe.source.name]()
-        listed = stage.expected(workspace, recipe, source, dry_run=False)
+        listed = stage.expected(workspace, recipe, source)
+        if dry_run:
+            words = stage.announcement(workspace, recipe, source, listed, recipe.fetch.target_videos)
+            console.result({"dry_run": True, "listed": listed}, words)
+            return ExitCode.OK
+        workspace.adopt(recipe, force=force)
         models = any(SCORERS[scorer].uses_model for scorer in recipe.scorers)
         with common.record(workspace) as record:
             engine = common.engine(models=models)

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from v2a_data.errors import ItemError
-from v2a_data.fetch.failures import SKIPPED, FailureClass, classify
+from v2a_data.fetch.failures import SKIPPED, UNKNOWN, FailureClass, classify
 from v2a_data.files import disk_error, is_disk_error, link_or_copy, publish, sha256_file
 from v2a_data.ids import clean_text
 from v2a_data.media.client import shared_child, twice
@@ -80,12 +80,15 @@ def fetch_video(request: FetchRequest) -> FetchOutcome:
         row = error.failure
         return outcome(row.name, row.then, row.tries, str(error), advice=row.advice)
     except ItemError as error:
+        # What the probe says of the finished file.
         state = "quarantined" if error.reason == "quarantined" else "unusable"
         return outcome(error.reason, state, 1, error.message)
     except OSError as error:
         if is_disk_error(error):
             raise disk_error(error) from None
         return outcome("transport", "later", 1, str(error))
+    except Exception as error:  # a site's answer can break an extractor anywhere; one video must not end the run
+        return outcome(UNKNOWN.name, UNKNOWN.then, UNKNOWN.tries, f"{type(error).__name__}: {error}")
 
 
 def _place(request: FetchRequest, file: Path) -> dict[str, Any]:
@@ -156,8 +159,8 @@ def _options(request: FetchRequest, folder: Path, log: "_Log", skipped: list[str
             skipped.append("too_long")
         return skipped[0] if skipped else None
 
-    def wait(attempt: int) -> float:
-        return float(min(60, 2**attempt))
+    def wait(n: int) -> float:
+        return float(min(60, 2**n))
 
     return {
         "format": "bv*+ba/b",

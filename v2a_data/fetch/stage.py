@@ -18,6 +18,7 @@ from v2a_data.ledger import Ledger, encode_json
 from v2a_data.progress import Progress, duration
 from v2a_data.recipe import Recipe
 from v2a_data.sources.base import Listing, Source, Video
+from v2a_data.sources.ids import Ids
 from v2a_data.sources.label_tables import find, youtube8m_labels
 from v2a_data.workspace import Workspace
 
@@ -44,21 +45,23 @@ def parallel(recipe: Recipe, source: Source) -> bool:
     return recipe.fetch.sleep_s[1] == 0 or source.name in OFFLINE
 
 
-def expected(workspace: Workspace, recipe: Recipe, source: Source, *, dry_run: bool) -> int | None:
-    """How many videos the source lists for the recipe's labels; a dry run asks no site."""
-    if dry_run and source.name == "youtube8m":
-        found = [find(youtube8m_labels(), label) for label in recipe.labels]
-        return sum(label.count or 0 for label in found if label) or None
-    return source.count(recipe.labels, _listing(workspace, source, recipe))
+def expected(workspace: Workspace, recipe: Recipe, source: Source) -> int | None:
+    """How many videos the source lists for the recipe's labels, found out without asking a site."""
+    if source.name in OFFLINE or isinstance(source, Ids):
+        return source.count(recipe.labels, _listing(workspace, source, recipe))
+    found = [find(youtube8m_labels(), label) for label in recipe.labels]
+    return sum(label.count or 0 for label in found if label) or None
 
 
 def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: int | None, target: int | None) -> str:
     """What is about to happen: count, size and time, from the recipe's pacing."""
     have = workspace.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'")
     known = listed if listed is not None else 0
+    if listed is None and target is not None:
+        known = target
     videos = max(0, min(known, target) - have if target is not None else known - have)
     labels = ", ".join(recipe.labels) or "all labels"
-    start = f"{source.name} lists {known} videos of {labels}; {have} are here"
+    start = f"{source.name} lists {'?' if listed is None else known} videos of {labels}; {have} are here"
     if source.name in OFFLINE:
         return f"{start}; {videos} to link or copy"
     seconds = videos * (_SECONDS_PER_VIDEO + sum(recipe.fetch.sleep_s) / 2)
