@@ -20,13 +20,15 @@ Row = sqlite3.Row
 
 
 class Ledger:
-    """An open ledger. `read_only` opens an existing one without taking part in writing."""
+    """An open ledger. `read_only` opens an existing one without taking part in writing; a null path is
+    an empty one in memory."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+        self.path = path or Path("(in memory)")
         mode = "ro" if read_only else "rwc"
+        place = f"{path.absolute().as_uri()}?mode={mode}" if path else ":memory:"
         try:
-            self._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
+            self._db = sqlite3.connect(place, uri=path is not None, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.execute("PRAGMA busy_timeout = 30000")
@@ -36,7 +38,7 @@ class Ledger:
                 self._create()
             self._check_version()
         except sqlite3.DatabaseError as error:
-            raise _as_fatal(error, path) from None
+            raise _as_fatal(error, self.path) from None
 
     def _create(self) -> None:
         with self.transaction():

@@ -52,6 +52,13 @@ class Workspace:
             raise UsageError(f"{root} is not a workspace", hint="run `v2a-data fetch` first, or name one with -w")
         return cls(root, Ledger(root / "ledger.sqlite", read_only=True), None)
 
+    @classmethod
+    def look(cls, root: Path) -> "Workspace":
+        """For a dry run: an existing one for reading, or an empty one that is nowhere on disk."""
+        if (root / "ledger.sqlite").is_file():
+            return cls.read(root)
+        return cls(root, Ledger(None), None)
+
     def close(self) -> None:
         self.ledger.close()
         if self._lock is not None:

@@ -166,7 +166,7 @@ def demo(
     from v2a.demo import run_demo
 
     if dry_run:
-        words = f"would render {videos} videos into {out}, fetch, curate, shard, train, generate and evaluate; about 5 minutes"
+        words = f"would render {videos} videos into {out}, fetch, curate, shard, train, generate, evaluate; about 5 min"
         common.console.result({"dry_run": True, "out": str(out), "videos": videos}, words)
         return ExitCode.OK
     return run_demo(common, out, videos, seed)

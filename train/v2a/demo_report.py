@@ -131,9 +131,9 @@ def _generated(run: DemoRun, shards: ShardSet) -> tuple[page.TextBlock | page.Ta
     header = (f"{answer['clips']} test clips of {answer['videos']} videos", *METRICS)
     rows = tuple(row_cells(row) for row in answer["rows"])
     text = (
-        "swap_auc asks whether a sound fits its own video better than another's; in class, among videos of the same label. "
-        "Any sound that ignores the picture scores 0.5. In brackets, 95 % bootstrap intervals over videos. The paper's own "
-        "(literal) decoder is shown beside the time-local (tied) one."
+        "swap_auc asks whether a sound fits its own video better than another's; in class, among videos of the same "
+        "label. Any sound that ignores the picture scores 0.5. In brackets, 95 % bootstrap intervals over videos. The "
+        "paper's own (literal) decoder is shown beside the time-local (tied) one."
     )
     silent = [
         page.video(path, f"silent video, generated sound · {path.stem}") for path in sorted(run.sounded.glob("*.mp4"))

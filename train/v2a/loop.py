@@ -13,7 +13,7 @@ from torch import nn
 from v2a import checkpoint
 from v2a.config import Optimisation
 from v2a.models.base import Loss
-from v2a.stream import Crops, ShardStream, Cursor
+from v2a.stream import Crops, Cursor, ShardStream
 from v2a_data.console import Console
 from v2a_data.engine import stop_signals
 from v2a_data.errors import InterruptedRunError, UsageError

@@ -89,11 +89,11 @@ class Common:
 
         return SerialEngine()
 
-    def open_workspace(self) -> "Workspace":
-        """The workspace, locked for writing."""
+    def open_workspace(self, *, dry_run: bool = False) -> "Workspace":
+        """The workspace, locked for writing; for a dry run only looked at."""
         from v2a_data.workspace import Workspace
 
-        return Workspace.open(self.workspace, self.command)
+        return Workspace.look(self.workspace) if dry_run else Workspace.open(self.workspace, self.command)
 
     def record(self, workspace: "Workspace") -> "RunRecord":
         """The run record of this call."""

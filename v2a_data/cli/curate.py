@@ -29,7 +29,7 @@ def curate(
     if only is not None and only not in STEPS:
         raise UsageError(f"--only {only!r}: expected one of {', '.join(STEPS)}")
     console = common.console
-    with common.open_workspace() as workspace:
+    with common.open_workspace(dry_run=dry_run) as workspace:
         recipe = choose_recipe(workspace, common)
         fetched = workspace.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'")
         if dry_run:

@@ -47,7 +47,7 @@ def fetch(
     wanted = parse_limit(limit)
     lines = _lines(ids_file, url or [])
     console = common.console
-    with common.open_workspace() as workspace:
+    with common.open_workspace(dry_run=dry_run) as workspace:
         recipe = choose_recipe(
             workspace, common, label or [], source, str(Path(input).expanduser().resolve()) if input else None
         )

@@ -33,7 +33,7 @@ def run(
 
     common = replace(common, recipe=name)
     console = common.console
-    with common.open_workspace() as workspace:
+    with common.open_workspace(dry_run=dry_run) as workspace:
         recipe = choose_recipe(workspace, common)
         source = SOURCES[recipe.source.name]()
         listed = stage.expected(workspace, recipe, source)

@@ -21,7 +21,7 @@ def shard(
     from v2a_data.shards.write import shard as run_shard
 
     console = common.console
-    with common.open_workspace() as workspace:
+    with common.open_workspace(dry_run=dry_run) as workspace:
         recipe = choose_recipe(workspace, common)
         if dry_run:
             sql = (

@@ -19,7 +19,8 @@ from v2a_data.progress import Progress, duration
 from v2a_data.recipe import Recipe
 from v2a_data.sources.base import Listing, Source, Video
 from v2a_data.sources.ids import Ids
-from v2a_data.sources.label_tables import find, youtube8m_labels
+from v2a_data.sources.label_tables import youtube8m_labels
+from v2a_data.sources.youtube8m import YouTube8M
 from v2a_data.workspace import Workspace
 
 # About one YouTube-8M video (207 s) at 360 lines with AAC, and the time it takes beside the sleeps.
@@ -46,11 +47,16 @@ def parallel(recipe: Recipe, source: Source) -> bool:
 
 
 def expected(workspace: Workspace, recipe: Recipe, source: Source) -> int | None:
-    """How many videos the source lists for the recipe's labels, found out without asking a site."""
+    """How many videos the source lists for the recipe's labels, found out without asking a site.
+
+    Raises `NothingError` or `UsageError` for labels and inputs that the source does not have.
+    """
     if source.name in OFFLINE or isinstance(source, Ids):
         return source.count(recipe.labels, _listing(workspace, source, recipe))
-    found = [find(youtube8m_labels(), label) for label in recipe.labels]
-    return sum(label.count or 0 for label in found if label) or None
+    if isinstance(source, YouTube8M):
+        counts = {label.id: label.count or 0 for label in youtube8m_labels()}
+        return sum(counts[source.mid(label)] for label in recipe.labels)
+    return None
 
 
 def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: int | None, target: int | None) -> str:

@@ -112,6 +112,11 @@ class _Span:
         self.picture_done = self.sound_done = False
 
     @property
+    def sound_s(self) -> float:
+        """The time of the first collected sample, to a few microseconds."""
+        return self.timeline.start_s + self.timeline.shift_s
+
+    @property
     def complete(self) -> bool:
         return self.picture_done and self.sound_done
 
@@ -262,7 +267,7 @@ def _place(reference: np.ndarray, rate_in_hz: int, span: _Span, spec: CutSpec, s
     Sample 0 is the source sample nearest to `start_s`: at most half a source sample off. The lead
     kept before it for the resampler is a whole number of samples at both rates.
     """
-    first = round((span.start_s - span.timeline.start_s) * rate_in_hz)
+    first = round((span.start_s - span.sound_s) * rate_in_hz)
     step = rate_in_hz // np.gcd(rate_in_hz, spec.rate_hz)
     lead = first // step * step
     mixed = mix_to(spec.channels, reference)
@@ -330,9 +335,8 @@ def _check_back(
         raise ItemError("miscounted", f"{found} frames and {back.shape[1]} samples of {frames} and {pcm.shape[1]}")
     if not np.array_equal(back, pcm):
         raise ItemError("miscounted", "the sound read back differs")
-    lag = sound_lag(
-        back.astype(np.float32) / 32768.0, spec.rate_hz, reference, rate_in_hz, span.start_s - span.timeline.start_s
-    )
+    heard = back.astype(np.float32) / 32768.0
+    lag = sound_lag(heard, spec.rate_hz, reference, rate_in_hz, span.start_s - span.sound_s)
     if lag:
         raise ItemError("sound_shifted", f"{lag} audio samples")
     return lag

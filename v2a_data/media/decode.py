@@ -28,11 +28,15 @@ class Picture:
 
 @dataclass
 class SoundChunk:
-    """Decoded sound, `(channels, samples)` float32 at the stream's rate, from `time_s` on."""
+    """Decoded sound, `(channels, samples)` float32 at the stream's rate, from `time_s` on.
+
+    `tick_s` is the unit to which the container rounded that time.
+    """
 
     time_s: float
     samples: np.ndarray
     rate_hz: int
+    tick_s: float = 0.0
 
 
 @dataclass
@@ -71,7 +75,9 @@ class Media:
                 last_picture_s = time_s
                 yield Picture(time_s, frame)
             elif frame.pts is not None:
-                yield SoundChunk(self._time(frame, 0.0), to_float(frame), frame.sample_rate)
+                yield SoundChunk(
+                    self._time(frame, 0.0), to_float(frame), frame.sample_rate, float(frame.time_base or 0)
+                )
 
     @property
     def frame_interval_s(self) -> float:

@@ -8,6 +8,10 @@ import numpy as np
 from v2a_data.media.decode import Picture
 
 
+# Containers round times (Matroska to 1 ms): a frame this little after a wanted time is on screen then.
+_SAME_S = 0.001
+
+
 class Picker:
     """Gives each wanted time (rising) one frame.
 
@@ -30,7 +34,7 @@ class Picker:
         last = self._last
         if last is not None and picture.time_s <= last.time_s:
             return
-        while not self.done and self.times_s[self.next] < picture.time_s:
+        while not self.done and self.times_s[self.next] < picture.time_s - _SAME_S:
             wanted = self.times_s[self.next]
             keep_last = last is not None and (self.mode == "shown" or wanted - last.time_s <= picture.time_s - wanted)
             yield self.next, last if keep_last and last is not None else picture

@@ -27,11 +27,24 @@ class Timeline:
         self.written = 0
         self.gap_s = 0.0
         self.late_s: float | None = None
+        self._earliest_s, self._latest_s = -np.inf, np.inf
 
     @property
     def stop_s(self) -> float:
         """The second up to which sound is laid."""
         return self.start_s + (self.written / self.rate_hz if self.rate_hz else 0.0)
+
+    @property
+    def shift_s(self) -> float:
+        """How much later than on the sample clock the sound really stands.
+
+        A container rounds times (Matroska to 1 ms), so the first chunk's time alone may be off by many
+        samples. All chunks are laid end to end and each bounds the true time by its rounding: the middle of
+        what all of them allow is right to a few microseconds.
+        """
+        if not self._earliest_s <= self._latest_s or np.isinf(self._earliest_s):
+            return 0.0
+        return float(self._earliest_s + self._latest_s) / 2
 
     def lay(self, chunk: SoundChunk) -> np.ndarray | None:
         """The `(channels, samples)` to append for this chunk, leading silence included.
@@ -57,6 +70,9 @@ class Timeline:
             self.late_s = max(0.0, hole / self.rate_hz)
         elif hole > 0:
             self.gap_s = max(self.gap_s, hole / self.rate_hz)
+        laid_s = self.start_s + (self.written + hole) / self.rate_hz
+        self._earliest_s = max(self._earliest_s, chunk.time_s - chunk.tick_s / 2 - laid_s)
+        self._latest_s = min(self._latest_s, chunk.time_s + chunk.tick_s / 2 - laid_s)
         if hole > 0:
             samples = np.concatenate([np.zeros((self.channels, hole), np.float32), samples], axis=1)
         self.written += samples.shape[1]

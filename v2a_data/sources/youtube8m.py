@@ -46,7 +46,7 @@ class YouTube8M:
 
     def _keys(self, labels: tuple[str, ...], listing: Listing) -> dict[str, tuple[str, ...]]:
         """4-character id → its labels, the labels' lists taken in turn."""
-        lists = {label: self._list(self._mid(label), listing) for label in labels}
+        lists = {label: self._list(self.mid(label), listing) for label in labels}
         owners: dict[str, set[str]] = {}
         for label, keys in lists.items():
             for key in keys:
@@ -54,7 +54,8 @@ class YouTube8M:
         in_turn = (key for row in zip_longest(*lists.values()) for key in row if key is not None)
         return {key: tuple(sorted(owners[key])) for key in in_turn}
 
-    def _mid(self, label: str) -> str:
+    def mid(self, label: str) -> str:
+        """The id of a label. Raises `NothingError` with the nearest names."""
         found = find(youtube8m_labels(), label)
         if found is None:
             names = [item.name for item in youtube8m_labels() if item.name]

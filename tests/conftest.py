@@ -1,0 +1,44 @@
+"""Fixtures that several rooms share. Everything is rendered here; nothing is read from outside."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from makers import Clip, make
+
+from v2a_data.console import Console
+from v2a_data.engine import SerialEngine
+from v2a_data.synthetic.world import plan_world, render_world
+
+
+@pytest.fixture(scope="session")
+def media(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`media("name.mp4", seconds=3, …)` makes a coded file once per session and gives its path."""
+    folder = tmp_path_factory.mktemp("media")
+
+    def get(name: str, **options: object) -> Path:
+        path = folder / name
+        if not path.exists():
+            make(path, Clip(**options))  # type: ignore[arg-type]
+        return path
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic world: 12 videos of 10 to 13 s, faults among them."""
+    folder = tmp_path_factory.mktemp("world")
+    plans = plan_world(3, 12, ("Airplane", "Drum"), 144, (10.2, 13.0))
+    render_world(plans, folder, SerialEngine(), lambda: None)
+    return folder
+
+
+@pytest.fixture
+def console() -> Console:
+    """A console that says nothing."""
+    return Console("test", quiet=True)

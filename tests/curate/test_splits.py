@@ -1,0 +1,48 @@
+"""Splits: groups never cross, nothing is reassigned, counts and shares come out as asked."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2a_data.curate.splits import assign, group_number
+from v2a_data.recipe import SplitsSection
+
+GROUPS = st.dictionaries(
+    st.integers(0, 10**6).map(lambda n: f"g{n}"), st.lists(st.sampled_from("AB"), min_size=1, max_size=4), max_size=60
+)
+
+
+@given(GROUPS, st.integers(0, 5), st.integers(0, 5))
+def test_counts_are_reached_where_there_are_enough(groups: dict[str, list[str]], test: int, validation: int) -> None:
+    chosen = assign(groups, {}, SplitsSection(test=test, validation=validation))
+    assert chosen.keys() == groups.keys()
+    have = Counter(label for group, split in chosen.items() if split == "test" for label in groups[group])
+    total = Counter(label for labels in groups.values() for label in labels)
+    for label, count in total.items():
+        assert have[label] >= min(test, count)
+
+
+@given(GROUPS, GROUPS)
+def test_more_groups_change_nothing_that_stands(first: dict[str, list[str]], more: dict[str, list[str]]) -> None:
+    rules = SplitsSection(test=3, validation=2)
+    before = assign(first, {}, rules)
+    after = assign({**more, **first}, before, rules)
+    assert all(after[group] == split for group, split in before.items())
+
+
+def test_shares_follow_the_numbers() -> None:
+    groups = {f"v{i}": ["A"] for i in range(4000)}
+    chosen = assign(groups, {}, SplitsSection(seed=7, test=0.1, validation=0.2))
+    for group, split in chosen.items():
+        number = group_number(7, group)
+        assert split == ("test" if number < 0.1 else "validation" if number < 0.1 + 0.2 else "train")
+    share = Counter(chosen.values())
+    assert abs(share["test"] / 4000 - 0.1) < 0.02
+    assert abs(share["validation"] / 4000 - 0.2) < 0.02
+
+
+def test_another_seed_is_another_split() -> None:
+    groups = {f"v{i}": ["A"] for i in range(200)}
+    one, two = (assign(groups, {}, SplitsSection(seed=s, test=0.5, validation=0.0)) for s in (0, 1))
+    assert one != two
