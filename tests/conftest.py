@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(Path(__file__).parent / "fetch"),
+    str(Path(__file__).parent / "scorers"),
+]
 
 from makers import Clip, make
 
@@ -33,7 +37,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small synthetic world: 12 videos of 10 to 13 s, faults among them."""
     folder = tmp_path_factory.mktemp("world")
-    plans = plan_world(3, 12, ("Airplane", "Drum"), 144, (10.2, 13.0))
+    plans = plan_world(0, 12, ("Airplane", "Drum"), 144, (10.2, 13.0))
     render_world(plans, folder, SerialEngine(), lambda: None)
     return folder
 

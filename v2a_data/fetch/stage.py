@@ -136,18 +136,24 @@ class _Run:
 
     def _jobs(self, paced: bool) -> Iterator[Job | None]:
         first = True
-        for video in self.source.videos(self.recipe.labels, _listing(self.workspace, self.source, self.recipe)):
+        videos = self.source.videos(self.recipe.labels, _listing(self.workspace, self.source, self.recipe))
+        while self.stopped_by is None:
+            # Before the next one is listed: listing may ask a site.
+            if self.target is not None and self.have + self.in_flight >= self.target:
+                if not self.in_flight:
+                    return
+                yield None
+                continue
+            video = next(videos, None)
+            if video is None:
+                return
             place = _add(self.ledger, video)
             self.result.listed += place == "new"
             if place == "known" or video.state != "listed":
                 continue
-            while self.target is not None and self.have + self.in_flight >= self.target:
-                if not self.in_flight:
-                    return
-                yield None
             # Pacing, not secrets: any random number will do.
             sleep_s = random.uniform(*self.recipe.fetch.sleep_s) if paced and not first else 0.0  # noqa: S311
-            if self.stopped_by is not None or not pause(sleep_s):
+            if not pause(sleep_s):
                 return
             first = False
             self.in_flight += 1

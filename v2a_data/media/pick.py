@@ -7,7 +7,6 @@ import numpy as np
 
 from v2a_data.media.decode import Picture
 
-
 # Containers round times (Matroska to 1 ms): a frame this little after a wanted time is on screen then.
 _SAME_S = 0.001
 

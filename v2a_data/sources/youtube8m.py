@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from v2a_data.errors import FatalError, NothingError, nearest
-from v2a_data.fetch.http import get
+from v2a_data.fetch.http import Answer, get
 from v2a_data.files import write_text
 from v2a_data.ids import is_youtube_id, youtube_video_id
 from v2a_data.sources.base import Label, Listing, Video
@@ -72,13 +72,12 @@ class YouTube8M:
             return list(json.loads(cached.read_text()))
         url = listing.recipe.source.label_url.format(mid=short)
         answer = get(url)
-        match = _LIST.match(answer.body.decode("utf-8", "replace").strip()) if answer.status == 200 else None
-        if match is None or match["mid"] != short:
+        keys = _keys_in(answer, short)
+        if keys is None:
             raise FatalError(
                 f"{url}: HTTP {answer.status}, not a list of YouTube-8M ids",
                 hint="the list may be withdrawn; use --ids-file with ids of your own, or another source",
             )
-        keys = [key for key in json.loads(match["ids"]) if isinstance(key, str) and _KEY.match(key)]
         write_text(cached, json.dumps(keys))
         return keys
 
@@ -107,3 +106,15 @@ class YouTube8M:
     def _video(self, native: str, key: str, labels: tuple[str, ...], position: int, listing: Listing) -> Video:
         watch = listing.recipe.source.watch_url.format(id=native)
         return Video(youtube_video_id(native), self.name, labels, position, key, native, watch)
+
+
+def _keys_in(answer: Answer, mid: str) -> list[str] | None:
+    """The 4-character ids in the list of a label, null where the answer is no such list."""
+    match = _LIST.match(answer.body.decode("utf-8", "replace").strip()) if answer.status == 200 else None
+    if match is None or match["mid"] != mid:
+        return None
+    try:
+        listed = json.loads(match["ids"])
+    except (ValueError, RecursionError):
+        return None
+    return [key for key in listed if isinstance(key, str) and _KEY.match(key)]

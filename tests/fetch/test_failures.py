@@ -1,0 +1,48 @@
+"""The site's words become classes, in the order in which they must be tried."""
+
+import pytest
+
+from v2a_data.fetch.failures import CLASSES, UNKNOWN, classify
+
+WORDS = {
+    "bot_check": "Sign in to confirm you\u2019re not a bot. Use --cookies-from-browser or --cookies",
+    "rate_limited": "Video unavailable. This content isn't available, try again later. Rate-limited by YouTube",
+    "ip_blocked": "All player responses are invalid. Your IP is likely being blocked by Youtube",
+    "http_429": "unable to download video data: HTTP Error 429: Too Many Requests",
+    "http_403": "unable to download video data: HTTP Error 403: Forbidden",
+    "private": "Private video. Sign in if you've been granted access to this video",
+    "age": "Sign in to confirm your age. This video may be inappropriate for some users.",
+    "members": "Join this channel to get access to members-only content like this video",
+    "paid": "This video requires payment to watch",
+    "geo": "The uploader has not made this video available in your country",
+    "copyright": "This video is no longer available due to a copyright claim by X",
+    "terminated": "This video is no longer available because the YouTube account associated with this video has been terminated.",
+    "removed": "Video unavailable. This video has been removed by the uploader",
+    "live": "This live event will begin in 3 days.",
+    "live_gone": "This live stream recording is not available.",
+    "processing": "We're processing this video. Check back later.",
+    "no_format": "Requested format is not available. Use --list-formats for a list",
+    "setup": "No supported JavaScript runtime could be found.",
+    "http_gone": "HTTP Error 404: Not Found",
+    "transport": "unable to download video data: HTTP Error 503: Service Unavailable",
+    "bare": "Video unavailable",
+}
+
+
+def test_every_class_has_its_words_here() -> None:
+    assert list(WORDS) == [row.name for row in CLASSES]
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_classes(name: str) -> None:
+    assert classify(WORDS[name]).name == name
+    assert classify(f"\x1b[0;31mERROR:\x1b[0m [youtube] abcdefghijk: {WORDS[name].upper()}").name == name
+
+
+def test_what_nobody_foresaw_is_unknown_and_tried_twice() -> None:
+    assert classify("a new sentence") is UNKNOWN
+    assert (UNKNOWN.then, UNKNOWN.tries) == ("gone", 2)
+
+
+def test_stops_say_what_to_do() -> None:
+    assert all(row.advice for row in CLASSES if row.then in ("stop", "setup"))

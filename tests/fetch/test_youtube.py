@@ -1,0 +1,138 @@
+"""A `watch?v=` address goes through yt-dlp's own YouTube extractor, answers coming from loopback."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from youtube_loopback import mapped, player_answer, refusal
+
+from v2a_data.console import Console
+from v2a_data.engine import SerialEngine
+from v2a_data.errors import SiteStopError
+from v2a_data.fetch.download import FetchRequest, allowed_url, fetch_video
+from v2a_data.fetch.stage import fetch
+from v2a_data.media.ffmpeg import ffmpeg_path
+from v2a_data.recipe import FetchSection, load_recipe
+from v2a_data.sources.ids import Ids
+from v2a_data.workspace import Workspace
+
+PLAYABLE = "-0DdlOuIFUI"
+ANSWERS = {
+    "private0000": refusal("LOGIN_REQUIRED", "Private video", "Sign in if you've been granted access to this video"),
+    "removed0000": refusal("ERROR", "Video unavailable", "This video has been removed by the uploader"),
+    "bare0000000": refusal("ERROR", "Video unavailable"),
+    "botcheck000": refusal("LOGIN_REQUIRED", "Sign in to confirm you\u2019re not a bot"),
+    "ratelimit00": refusal(
+        "UNPLAYABLE", "Video unavailable", "This content isn't available, try again later. Rate-limited by YouTube"
+    ),
+}
+
+
+@pytest.fixture
+def files(media, tmp_path: Path) -> dict[int, Path]:
+    source = media("a.mp4")
+    made = {134: tmp_path / "v.mp4", 140: tmp_path / "a.m4a"}
+    for path, drop in ((made[134], "-an"), (made[140], "-vn")):
+        subprocess.run([ffmpeg_path(), "-v", "error", "-i", str(source), drop, "-c", "copy", str(path)], check=True)
+    return made
+
+
+def ask(native: str, folder: Path):
+    url = f"https://www.youtube.com/watch?v={native}"
+    options = FetchSection(sleep_s=(0.0, 0.0))
+    return fetch_video(FetchRequest(f"yt-{native}", native, url, None, str(folder), str(folder / native), options))
+
+
+def test_picture_and_sound_are_fetched_apart_and_joined(files: dict[int, Path], tmp_path: Path) -> None:
+    with mapped({PLAYABLE: player_answer(PLAYABLE, 11.0, files)}, files) as requests:
+        outcome = ask(PLAYABLE, tmp_path)
+    assert outcome.failure is None, outcome.message
+    assert sum("/youtubei/v1/player" in r for r in requests) >= 1
+    assert [r for r in requests if "videoplayback" in r and "itag=134" in r]
+    assert [r for r in requests if "videoplayback" in r and "itag=140" in r]
+    assert outcome.probe["picture"]["frames"] == 275
+    assert outcome.probe["sound"]["codec"] == "aac"
+    assert outcome.probe["duration_s"] == pytest.approx(11.0, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("native", "failure", "then"),
+    [
+        ("private0000", "private", "gone"),
+        ("removed0000", "removed", "gone"),
+        ("bare0000000", "bare", "gone"),
+        ("botcheck000", "bot_check", "stop"),
+        ("ratelimit00", "rate_limited", "stop"),
+    ],
+)
+def test_refusals_keep_the_sites_words(native: str, failure: str, then: str, files, tmp_path: Path) -> None:
+    with mapped(ANSWERS, files):
+        outcome = ask(native, tmp_path)
+    assert (outcome.failure, outcome.then) == (failure, then)
+    assert ANSWERS[native]["playabilityStatus"]["reason"].split("\u2019")[0] in outcome.message
+
+
+def test_a_bot_check_stops_the_run_and_blames_no_id(files, tmp_path: Path, console: Console) -> None:
+    recipe = load_recipe("airplane", {"fetch": {"sleep_s": [0, 0]}})
+    lines = [PLAYABLE, "private0000", "botcheck000", "removed0000"]
+    with (
+        mapped({PLAYABLE: player_answer(PLAYABLE, 11.0, files), **ANSWERS}, files),
+        Workspace.open(tmp_path / "w", "t") as workspace,
+    ):
+        with pytest.raises(SiteStopError) as caught:
+            fetch(workspace, recipe, Ids(lines), SerialEngine(), console, None)
+        states = {r["video_id"]: (r["state"], r["reason"]) for r in workspace.ledger.rows("SELECT * FROM videos")}
+        attempts = [tuple(r) for r in workspace.ledger.rows("SELECT video_id, class FROM attempts ORDER BY id")]
+    assert "bot_check at yt-botcheck000" in caught.value.message
+    assert states == {
+        f"yt-{PLAYABLE}": ("fetched", None),
+        "yt-private0000": ("gone", "private"),
+        "yt-botcheck000": ("listed", None),
+    }
+    assert attempts == [(f"yt-{PLAYABLE}", "ok"), ("yt-private0000", "private"), ("yt-botcheck000", "bot_check")]
+
+
+def test_bare_unavailable_is_believed_at_the_second_try(files, tmp_path: Path, console: Console) -> None:
+    recipe = load_recipe("airplane", {"fetch": {"sleep_s": [0, 0]}})
+    with mapped(ANSWERS, files), Workspace.open(tmp_path / "w", "t") as workspace:
+        for expected in ("later", "gone", "gone"):
+            fetch(workspace, recipe, Ids(["bare0000000"]), SerialEngine(), console, None)
+            assert workspace.ledger.value("SELECT state FROM videos") == expected
+        assert workspace.ledger.value("SELECT COUNT(*) FROM attempts") == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://www.youtube.com/watch?v=x", True),
+        ("https://rr1---sn-x.googlevideo.com/videoplayback", True),
+        ("http://www.youtube.com/watch?v=x", False),
+        ("https://youtube.com.evil.org/x", False),
+        ("https://notyoutube.com/x", False),
+        ("http://127.0.0.1:80/x", False),
+        ("http://169.254.169.254/latest", False),
+        ("file:///etc/passwd", False),
+        ("https://[::1]/x", False),
+        ("https://user:pw@evil.org/youtube.com", False),
+    ],
+)
+def test_hosts(url: str, allowed: bool) -> None:
+    assert allowed_url(url, FetchSection().hosts) is allowed
+
+
+def test_loopback_only_where_a_recipe_names_it() -> None:
+    assert allowed_url("http://127.0.0.1:8988/media/x.mp4", ("127.0.0.1",))
+    assert not allowed_url("http://127.0.0.2/x", ("127.0.0.1",))
+
+
+def test_a_planted_configuration_has_no_effect(files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    canary = tmp_path / "canary"
+    for place in (tmp_path / "yt-dlp.conf", tmp_path / ".config" / "yt-dlp" / "config"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"--exec 'touch {canary}'\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / ".config"))
+    monkeypatch.chdir(tmp_path)
+    with mapped({PLAYABLE: player_answer(PLAYABLE, 11.0, files)}, files):
+        assert ask(PLAYABLE, tmp_path).failure is None
+    assert not canary.exists()

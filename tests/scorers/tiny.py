@@ -1,0 +1,88 @@
+"""Tiny models that the tests make themselves: a CLIP of two colours and a tagger of two pitches."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+ARCHITECTURE = "v2a-test-clip"
+_CONFIG = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "head_width": 32, "patch_size": 8},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1},
+}
+COLOURS = {"a red picture": (200, 30, 30), "a blue picture": (40, 60, 200)}
+
+
+def make_clip(folder: Path, *, steps: int) -> tuple[Path, Path]:
+    """An open_clip model in its own architecture file and .safetensors weights; random with 0 steps."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+
+    architecture, weights = folder / f"{ARCHITECTURE}.json", folder / "weights.safetensors"
+    architecture.write_text(json.dumps(_CONFIG))
+    open_clip.add_model_config(architecture)
+    torch.manual_seed(0)
+    model = open_clip.create_model(ARCHITECTURE)
+    tokens = open_clip.get_tokenizer(ARCHITECTURE)(list(COLOURS))
+    colours = torch.tensor(list(COLOURS.values())).float().view(2, 3, 1, 1) / 255
+    mean, spread = (torch.tensor(v).view(1, 3, 1, 1) for v in (model.visual.image_mean, model.visual.image_std))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for _ in range(steps):
+        pictures = (colours + 0.15 * torch.randn(2, 3, 32, 32)).clamp(0, 1)
+        seen, said = (
+            model.encode_image((pictures - mean) / spread, normalize=True),
+            model.encode_text(tokens, normalize=True),
+        )
+        logits = 20 * seen @ said.T
+        target = torch.arange(2)
+        loss = torch.nn.functional.cross_entropy(logits, target) + torch.nn.functional.cross_entropy(logits.T, target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, weights)
+    return architecture, weights
+
+
+def make_tagger(folder: Path, classes: tuple[str, str], name: str = "tiny-tagger") -> Path:
+    """An ONNX tagger: the first class is low sound, the second high sound, by two filters."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    taps = np.arange(-64, 65)
+    window = np.hamming(129)
+    low = np.sinc(2 * 600 / 16000 * taps) * 2 * 600 / 16000 * window
+    high = -low
+    high[64] += 1
+    constants = {
+        "filters": np.stack([low, high])[:, None].astype(np.float32),
+        "floor": np.asarray(1e-7, np.float32),
+        "gain": np.asarray(2.0, np.float32),
+        "level": np.asarray(9.0, np.float32),
+        "channel": np.asarray([1], np.int64),
+        "time": np.asarray([2], np.int64),
+    }
+    nodes = [
+        helper.make_node("Unsqueeze", ["sound", "channel"], ["x"]),
+        helper.make_node("Conv", ["x", "filters"], ["bands"]),
+        helper.make_node("Mul", ["bands", "bands"], ["power"]),
+        helper.make_node("ReduceMean", ["power", "time"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["mean", "floor"], ["safe"]),
+        helper.make_node("Log", ["safe"], ["log"]),
+        helper.make_node("Add", ["log", "level"], ["raised"]),
+        helper.make_node("Mul", ["raised", "gain"], ["scaled"]),
+        helper.make_node("Sigmoid", ["scaled"], ["tags"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tagger",
+        [helper.make_tensor_value_info("sound", TensorProto.FLOAT, ["batch", "samples"])],
+        [helper.make_tensor_value_info("tags", TensorProto.FLOAT, ["batch", 2])],
+        [numpy_helper.from_array(value, key) for key, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    path = folder / f"{name}.onnx"
+    onnx.save(model, path)
+    path.with_suffix(".json").write_text(json.dumps({"classes": list(classes), "licence": "Apache-2.0"}))
+    return path
