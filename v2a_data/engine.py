@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, Literal
 
@@ -79,7 +80,8 @@ class DaskEngine(Engine):
     def __init__(self, workers: int, scheduler: str | None, *, models: bool) -> None:
         from distributed import Client
 
-        self._cluster = None if scheduler else local_cluster(workers, models=models)
+        with _interrupts_held():
+            self._cluster = None if scheduler else local_cluster(workers, models=models)
         address = scheduler or self._cluster.scheduler_address  # type: ignore[union-attr]
         self._client = Client(address, timeout="30s", set_as_default=False)
         found = self._client.scheduler_info(n_workers=-1)["workers"].values()
@@ -149,6 +151,21 @@ def local_cluster(workers: int, *, models: bool) -> Any:
         "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
     }
     return SpecCluster(workers=specification, scheduler=scheduler, silence_logs=50)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold Ctrl-C back while inside; the threads and processes started here never see it.
+
+    A terminal sends it to the whole process group, and a worker that dies of it would take its
+    finished work along.
+    """
+    resource_tracker.ensure_running()  # it unblocks the signal in the thread that starts it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def open_engine(workers: int, scheduler: str | None, *, models: bool = False) -> Engine:

@@ -1,5 +1,6 @@
 """The parent's side of the media child: start it, ask it, kill it at the deadline."""
 
+import atexit
 import os
 import select
 import struct
@@ -165,4 +166,5 @@ def shared_child() -> MediaChild:
     global _shared
     if _shared is None:
         _shared = MediaChild()
+        atexit.register(_shared.close)
     return _shared
