@@ -65,7 +65,7 @@ def fetch(
             else:
                 engine = common.engine() if stage.parallel(recipe, chosen) else common.in_order()
                 try:
-                    result = stage.fetch(workspace, recipe, chosen, engine, console, target)
+                    result = stage.fetch(workspace, recipe, chosen, engine, console, target, listed)
                 finally:
                     engine.close()
             record.note(
@@ -75,6 +75,7 @@ def fetch(
             {
                 "fetched": result.fetched,
                 "failed": result.failed,
+                "duplicate_files": result.twins,
                 "reasons": dict(result.reasons),
                 "videos": result.states,
             },
@@ -103,6 +104,8 @@ def _summary(result, target: int | None) -> str:  # type: ignore[no-untyped-def]
     states = ", ".join(f"{count} {name}" for name, count in result.states.items())
     lines = [f"fetched {result.fetched}, failed {result.failed}; all videos: {states}"]
     lines += [f"  {count:5d}  {reason}" for reason, count in result.reasons.most_common()]
+    if result.twins:
+        lines.append(f"  {result.twins:5d}  duplicate_file: the bytes of another one, whose row has its labels too")
     if target is not None and result.states.get("fetched", 0) >= target:
         lines.append(f"stopped at {target} videos; --limit N or --limit all goes on")
     lines.append("next: v2a-data curate")

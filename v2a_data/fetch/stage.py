@@ -37,6 +37,7 @@ class FetchResult:
     fetched: int = 0
     failed: int = 0
     listed: int = 0
+    twins: int = 0  # files with the bytes of another one
     reasons: Counter[str] = field(default_factory=Counter)
     states: dict[str, int] = field(default_factory=dict)
 
@@ -88,15 +89,22 @@ def list_only(workspace: Workspace, recipe: Recipe, source: Source, limit: int |
 
 
 def fetch(
-    workspace: Workspace, recipe: Recipe, source: Source, engine: Engine, console: Console, target: int | None
+    workspace: Workspace,
+    recipe: Recipe,
+    source: Source,
+    engine: Engine,
+    console: Console,
+    target: int | None,
+    listed: int | None = None,
 ) -> FetchResult:
-    """Fetch until the workspace holds `target` videos, or all that the source lists.
+    """Fetch until the workspace holds `target` videos, or all that the source lists (`listed`, where known).
 
     Raises `SiteStopError` when the site asks to stop, `MissingToolError` when the set-up is at
     fault, `NothingError` when there is nothing at all to list. Videos in state `later` are tried again.
     """
     run = _Run(workspace, recipe, source, engine, target)
-    with console.progress("fetch", target, "videos", run.have) as progress:
+    goal = min((count for count in (target, listed) if count is not None), default=None)
+    with console.progress("fetch", goal, "videos", run.have) as progress:
         run.start(progress)
     run.result.states = workspace.ledger.counts("videos", "state")
     if not run.result.states:
@@ -149,7 +157,8 @@ class _Run:
                 return
             place = _add(self.ledger, video)
             self.result.listed += place == "new"
-            if place == "known" or video.state != "listed":
+            self.result.twins += place == "twin"
+            if place in ("known", "twin") or video.state != "listed":
                 continue
             # Pacing, not secrets: any random number will do.
             sleep_s = random.uniform(*self.recipe.fetch.sleep_s) if paced and not first else 0.0  # noqa: S311
@@ -219,7 +228,7 @@ def _listing(workspace: Workspace, source: Source, recipe: Recipe) -> Listing:
     return Listing(recipe, workspace.root / "cache" / source.name, frozenset(known), waiting)
 
 
-def _add(ledger: Ledger, video: Video) -> Literal["new", "waiting", "known"]:
+def _add(ledger: Ledger, video: Video) -> Literal["new", "waiting", "known", "twin"]:
     """Put a listed video into the ledger, or join its labels to the row that has its id already."""
     found = ledger.rows("SELECT * FROM videos WHERE video_id = ?", (video.video_id,))
     with ledger.transaction():
@@ -235,4 +244,5 @@ def _add(ledger: Ledger, video: Video) -> Literal["new", "waiting", "known"]:
             return "waiting" if found[0]["state"] in WAITING else "known"
         if video.path is not None:
             ledger.attempt(video.video_id, "list", "duplicate_file", video.source_key or "")
+            return "twin"
         return "known"
