@@ -9,12 +9,13 @@ import base64
 import hashlib
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from v2a_data.errors import FatalError
 from v2a_data.sources.label_tables import find, youtube8m_labels
@@ -134,6 +135,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Requests are not logged: the output belongs to the command that started the server."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients may hang up whenever they like; a traceback for it would land in the command's output."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def serve_world(world: Path, port: int = 0, gone: int = 0) -> Iterator[str]:
     """Serve a world on 127.0.0.1 while inside; yields the base address.
@@ -142,10 +152,9 @@ def serve_world(world: Path, port: int = 0, gone: int = 0) -> Iterator[str]:
     """
     handler = type("WorldHandler", (_Handler,), {"index": WorldIndex(world, gone)})
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        server = _Server(("127.0.0.1", port), handler)
     except OSError as error:
         raise FatalError(f"port {port} on 127.0.0.1: {error.strerror}", hint="choose another with --port") from None
-    server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
