@@ -131,13 +131,12 @@ class Workspace:
 
     def _clean_tmp(self) -> None:
         """Remove what killed commands left: scratch folders and temporary files."""
-        for leftover in self.tmp.iterdir():
+        leftovers = [*self.tmp.iterdir(), *self.root.glob(".tmp-*")]
+        for folder in ("media", "scores", "shards", "runs"):
+            leftovers += (self.root / folder).glob("**/.tmp-*")
+        for leftover in leftovers:
             with contextlib.suppress(OSError):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-        for folder in ("media", "scores", "shards", "runs", "."):
-            pattern = ".tmp-*" if folder == "." else "**/.tmp-*"
-            for leftover in (self.root / folder).glob(pattern):
-                leftover.unlink(missing_ok=True)
 
 
 def _bucket(video_id: str) -> str:

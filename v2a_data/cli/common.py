@@ -170,13 +170,7 @@ def guarded(common: Common, call: Callable[[], int | None]) -> int:
 
 def _unknown(console: "Console", common: Common, error: Exception) -> int:
     message = f"{type(error).__name__}: {error}"
-    _say(
-        console,
-        common,
-        error,
-        message,
-        f"this is a bug; the traceback is in {common.workspace}/runs, or shown with --debug",
-    )
+    _say(console, common, error, message, "this is a bug; please report it with what --debug shows")
     return int(ExitCode.FAILURE)
 
 
