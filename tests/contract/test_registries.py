@@ -70,7 +70,13 @@ def test_the_contract_notices_what_is_missing() -> None:
 
     assert complaints("scorer", "x", Bare) == ["no licence", "no version", "no writes", "no docstring"]
     assert complaints("scorer", "x", Vague) == ["no licence", "no version", "a field without unit or meaning"]
-    assert complaints("source", "y", Bare) == ["no licence", "no citation", "no note", "no docstring", "its name is not the row's"]
+    assert complaints("source", "y", Bare) == [
+        "no licence",
+        "no citation",
+        "no note",
+        "no docstring",
+        "its name is not the row's",
+    ]
 
 
 def test_unknown_names_show_the_nearest() -> None:

@@ -88,7 +88,8 @@ def faded(tail: np.ndarray | None, sound: np.ndarray) -> np.ndarray:
     count = min(len(tail), len(sound))
     ramp = np.linspace(0, np.pi / 2, count, dtype=np.float32)
     mixed = tail[:count] * np.cos(ramp) + sound[:count] * np.sin(ramp)
-    return np.concatenate([mixed, sound[count:]])
+    # Two alike parts add up to more than either.
+    return np.concatenate([np.clip(mixed, -1, 1), sound[count:]])
 
 
 def generate_file(maker: SoundMaker, video: Path, target: Path, progress: Callable[[int], None]) -> int:

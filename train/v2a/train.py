@@ -145,14 +145,14 @@ def _train(
     }
     training = loop.Training(name, model, loss, settings, context.checkpoints / name, about, complaint)
     try:
-        optimizer, step, cursor = loop.start(training, force=context.force)
+        optimizer, step, cursor, recent = loop.start(training, force=context.force)
     except BaseException:
         source.close()
         raise
     entries = context.shards.split("train")
     stream = ShardStream(source, entries, frames, settings.batch, context.config.seed, cursor=cursor)
     with stream:
-        return loop.run(training, optimizer, step, stream, context.console)
+        return loop.run(training, optimizer, step, recent, stream, context.console)
 
 
 def new_vqvae(stage: Stage) -> Vqvae3d:

@@ -55,7 +55,8 @@ class SwapAucInClass(SwapAuc):
 
 def _centred(sound: Sound) -> np.ndarray:
     mel = log_mel(sound.samples, sound.rate_hz)
-    return mel - mel.mean()
+    # Summed in float64, so that a constant gives exact zeros and silence fits all videos alike.
+    return mel - mel.mean(dtype=np.float64)
 
 
 def _similarity(a: np.ndarray, b: np.ndarray) -> float:

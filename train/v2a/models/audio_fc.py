@@ -151,13 +151,15 @@ class AudioFc(nn.Module):
 def griffin_lim(magnitudes: Tensor, step: int, samples: int, iterations: int) -> Tensor:
     """`(B, bins, frames)` magnitudes → `(B, samples)`; fast Griffin-Lim (Perraudin et al. 2013), phase from zero."""
     window = torch.hann_window(WINDOW, device=magnitudes.device)
-    # One more column: the transform of `samples` samples has samples / hop + 1 of them.
-    padded = F.pad(magnitudes, (0, samples // step + 1 - magnitudes.shape[2]), mode="replicate")
+    # The transform mirrors half a window at both ends: a shorter sound is made longer first.
+    length = max(samples, WINDOW)
+    # One more column: the transform of `length` samples has length / hop + 1 of them.
+    padded = F.pad(magnitudes, (0, length // step + 1 - magnitudes.shape[2]), mode="replicate")
     angles = torch.ones_like(padded, dtype=torch.complex64)
     before = torch.zeros_like(angles)
     for _ in range(iterations):
-        sound = torch.istft(padded * angles, WINDOW, step, window=window, length=samples)
+        sound = torch.istft(padded * angles, WINDOW, step, window=window, length=length)
         rebuilt = torch.stft(sound, WINDOW, step, window=window, return_complex=True)
         moved = rebuilt + 0.99 * (rebuilt - before)
         angles, before = moved / moved.abs().clamp_min(1e-9), rebuilt
-    return torch.istft(padded * angles, WINDOW, step, window=window, length=samples)
+    return torch.istft(padded * angles, WINDOW, step, window=window, length=length)[:, :samples]

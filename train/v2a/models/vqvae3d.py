@@ -135,9 +135,9 @@ def _transposed(inputs: int, outputs: int, stride: Stride, time_kernel: int) -> 
 
 
 def _kernel(stride: Stride, time_kernel: int) -> tuple[Stride, Stride]:
-    """Kernels for which output = input / stride exactly: twice the stride, odd ones where it is 1."""
+    """Kernels for which output = input / stride exactly: about twice the stride, odd ones where it is 1."""
     unstrided = (time_kernel, 3, 3)
-    kernel = tuple(odd if s == 1 else 2 * s for s, odd in zip(stride, unstrided, strict=True))
+    kernel = tuple(odd if s == 1 else s + s // 2 * 2 for s, odd in zip(stride, unstrided, strict=True))
     padding = tuple(odd // 2 if s == 1 else s // 2 for s, odd in zip(stride, unstrided, strict=True))
     return kernel, padding  # type: ignore[return-value]
 
