@@ -2,6 +2,7 @@
 
 import json
 import math
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -96,6 +97,18 @@ def test_stopped_at_every_step_it_ends_the_same(coded: ShardSet, whole: Path, tm
         with pytest.raises(InterruptedRunError):
             train("vqvae", coded, tmp_path, At("train", step, interrupt))
     train("vqvae", coded, tmp_path, console)
+    assert_equal("vqvae", whole, tmp_path)
+
+
+@pytest.mark.parametrize(("act", "error"), [(interrupt, InterruptedRunError), (die, DiedError)])
+def test_with_a_worker_it_ends_as_cleanly(
+    coded: ShardSet, whole: Path, tmp_path: Path, console: Console, act: Callable[[], None], error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        train_vqvae(context(coded, tmp_path, At("train", 7, act), tiny(), workers=1))
+    assert caught.value.__context__ is None  # closing the ring raised nothing of its own
+    assert multiprocessing.active_children() == []
+    train_vqvae(context(coded, tmp_path, console, tiny(), workers=1))
     assert_equal("vqvae", whole, tmp_path)
 
 
