@@ -23,15 +23,15 @@ import numpy as np
 import torch
 import webdataset
 from v2a.decode import Form
-from v2a.stream import ShardStream, shard_source
+from v2a.stream import BLOCK, ShardStream, shard_source
 from v2a.train import to_batch
 
 from v2a_data.shards.read import open_shards
 
 VIEWS = (Form(64, 36, Fraction(25, 2), 16000), Form(256, 144, Fraction(25), 16000))
 BATCH = 2
-# Neither queue is still filling, or still full, when the clock starts.
-WARM_UP = 10
+# Queues are in use when the clock starts; and as the stream decodes in blocks, it starts and ends at one's end.
+WARM_UP = BLOCK // BATCH
 HEADER = ("view", "workers", "batches", "v2a.stream clips/s", "webdataset clips/s", "ratio")
 ENDS = ("uint8, host", "float RGB, CPU")
 
@@ -58,8 +58,8 @@ class Stock:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=Path, help="a folder of shards; default: rendered here")
-    parser.add_argument("--videos", type=int, default=32, help="how many to render")
-    parser.add_argument("--clips", type=int, default=60, help="how many to count, each time")
+    parser.add_argument("--videos", type=int, default=2 * BLOCK, help="how many to render")
+    parser.add_argument("--clips", type=int, default=4 * BLOCK, help="how many to count, each time")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
     count = options.clips // BATCH

@@ -62,8 +62,8 @@ def test_the_mean_lies_inside(rows: list[tuple[float, int]]) -> None:
         (10.0, 0.51, ()),
         (0.09, 0.6, ("collapsed",)),
         (11.0, 0.6, ("collapsed",)),
-        (1.0, 0.5, ("ignores the picture",)),
-        (0.0, 0.3, ("collapsed", "ignores the picture")),
+        (1.0, 0.5, ("not shown to follow the picture",)),
+        (0.0, 0.3, ("collapsed", "not shown to follow the picture")),
         (None, None, ()),
     ],
 )
@@ -87,9 +87,9 @@ def test_the_table_tells_the_real_sound_from_what_ignores_the_picture() -> None:
     assert [row.is_model for row in result.rows] == [True] * 4 + [False] * 5
     assert {name: rows[name].flags for name in made} == {
         "good": (),
-        "class only": ("ignores the picture",),
+        "class only": ("not shown to follow the picture",),
         "quiet": ("collapsed",),
-        "nothing": ("collapsed", "ignores the picture"),
+        "nothing": ("collapsed", "not shown to follow the picture"),
     }
     assert all(rows[name].flags == () for name in BASELINES)
     headline = {name: row.figures["swap_auc_in_class"] for name, row in rows.items()}
@@ -108,7 +108,7 @@ def test_the_text_has_every_row_and_the_intervals_of_the_headline() -> None:
     lines = evaluation_text(values).splitlines()
     assert lines[0].split() == ["4", "test", "clips", "of", "4", "videos", *METRICS]
     assert len(lines) == 1 + 1 + len(BASELINES)
-    assert lines[1].startswith("nothing (collapsed) (ignores the picture)  0.500 [0.500, 0.500]")
+    assert lines[1].startswith("nothing (collapsed) (not shown to follow the picture)  0.500 [0.500, 0.500]")
     json.loads(json.dumps(values, allow_nan=False))
 
 

@@ -279,14 +279,31 @@ def test_the_command_makes_sound(trained: Path, media, tmp_path: Path, form: str
 def test_a_folder_with_a_bad_video_is_partly_done(trained: Path, media, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "in").mkdir()
     shutil.copy(media("silent two seconds.mp4", no_sound=True, seconds=2.0), tmp_path / "in" / "good.mp4")
-    (tmp_path / "in" / "bad.mp4").write_bytes(b"no video")
+    whole = (tmp_path / "in" / "good.mp4").read_bytes()
+    (tmp_path / "in" / "bad.mp4").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "in" / "notes.txt").write_text("no video")
     code, out, err = call("generate", tmp_path / "in", "-o", tmp_path / "out", "-w", trained, "--json")
     assert code == 3
     assert list(json.loads(out)["failed"]) == [str(tmp_path / "in" / "bad.mp4")]
     assert "bad.mp4" in err
+    assert "notes.txt" in err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.mp4"]
     code, _, err = call("generate", tmp_path / "in" / "bad.mp4", "-o", tmp_path / "bad.wav", "-w", trained)
     assert (code, "no sound was made" in err) == (4, True)
+
+
+def test_no_video_is_replaced_by_its_own_sound_and_twins_keep_apart(trained: Path, media, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.mp4", "a.m4v"):
+        shutil.copy(media("silent two seconds.mp4", no_sound=True, seconds=2.0), folder / name)
+    before = (folder / "a.mp4").read_bytes()
+    (folder / "b.mp4").write_bytes(before)
+    code, _, err = call("generate", folder, "-o", folder, "-w", trained, "--force")
+    assert (code, "that is a video to read" in err) == (2, True)
+    assert (folder / "b.mp4").read_bytes() == before
+    assert call("generate", folder, "-o", tmp_path / "out", "-w", trained)[0] == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.m4v.mp4", "a.mp4.mp4", "b.mp4"]
 
 
 def test_dry_run_and_mistakes_write_nothing(trained: Path, media, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

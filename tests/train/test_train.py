@@ -116,8 +116,8 @@ def test_trained_models_load_with_their_own_options(coded: ShardSet, tmp_path: P
     train_vqvae(context(coded, tmp_path, console, config))
     train_decoder(context(coded, tmp_path, console, config))
     other = tiny(vqvae={"options": {"codes": 999}}, decoder={"options": {"hidden": 99}}, view={"width": 32})
-    encoder, _ = load_vqvae(other, tmp_path, CPU)
-    decoder, view = load_decoder(other, tmp_path, encoder, CPU)
+    encoder, found = load_vqvae(other, tmp_path, CPU)
+    decoder, view = load_decoder(other, tmp_path, encoder, found, CPU)
     assert (encoder.config.codes, decoder.config.hidden, view) == (32, 12, config.view)
     assert not encoder.training and not decoder.training
     assert not any(p.requires_grad for model in (encoder, decoder) for p in model.parameters())
@@ -214,5 +214,33 @@ def test_a_dry_run_counts_and_writes_nothing(built: Path, tmp_path: Path, sets: 
     done = CliRunner().invoke(v2a, ["train", "-w", str(built), "--dry-run", "--json", *sets])
     assert done.exit_code == 0
     expected = Vqvae3d(Vqvae3d.Config(channels=(4, 8), time_kernel=1, codes=32, update="gradient")).parameters()
-    assert json.loads(done.stdout)["vqvae_parameters"] == sum(p.numel() for p in expected)
+    encoder, decoder = json.loads(done.stdout)["models"]
+    assert (encoder["model"], encoder["parameters"]) == ("vqvae3d", sum(p.numel() for p in expected))
+    assert decoder["model"] == "audio_fc-tied"
+    assert decoder["bytes"] > 16 * decoder["parameters"] > 0
     assert sorted(path.name for path in built.rglob("*")) == before
+
+
+def test_a_training_that_diverges_stops_and_keeps_its_checkpoint(
+    coded: ShardSet, tmp_path: Path, console: Console
+) -> None:
+    train_vqvae(context(coded, tmp_path, console, tiny(vqvae={"optimisation": {"steps": 2}})))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    config = tiny(vqvae={"optimisation": {"steps": 50, "lr": 1e30}})
+    with pytest.raises(FatalError, match=r"diverged: .* is (nan|inf) after") as caught:
+        train_vqvae(context(coded, tmp_path / "new", console, config))
+    assert "lower optimisation.lr" in str(caught.value.hint)
+    assert not list((tmp_path / "new").rglob("*.safetensors"))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_decoder_of_another_encoder_is_refused(coded: ShardSet, tmp_path: Path, console: Console) -> None:
+    one = {"optimisation": {"steps": 1}}
+    config = tiny(vqvae=one, decoder=one)
+    train_vqvae(context(coded, tmp_path, console, config))
+    train_decoder(context(coded, tmp_path, console, config))
+    again = replace(config, seed=5)
+    train_vqvae(replace(context(coded, tmp_path, console, again), force=True))
+    encoder, found = load_vqvae(again, tmp_path, CPU)
+    with pytest.raises(UsageError, match="trained on codes of another encoder"):
+        load_decoder(again, tmp_path, encoder, found, CPU)

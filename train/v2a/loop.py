@@ -16,7 +16,7 @@ from v2a.models.base import Loss
 from v2a.stream import Crops, Cursor, ShardStream
 from v2a_data.console import Console
 from v2a_data.engine import stop_signals
-from v2a_data.errors import InterruptedRunError, UsageError
+from v2a_data.errors import FatalError, InterruptedRunError, UsageError
 from v2a_data.files import write_text
 
 _LOG = "metrics.jsonl"
@@ -97,6 +97,8 @@ def run(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(settings, step)
             loss = training.loss(next(batches))
+            figures = {"loss": float(loss.total.detach()), **loss.parts}
+            _check_finite(training, figures, step)
             optimizer.zero_grad(set_to_none=True)
             loss.total.backward()  # type: ignore[no-untyped-call]
             if settings.clip_norm > 0:
@@ -104,7 +106,7 @@ def run(
             optimizer.step()
             step += 1
             progress.step()
-            recent = [*recent, {"loss": float(loss.total.detach()), **loss.parts}][-_LOG_EVERY:]
+            recent = [*recent, figures][-_LOG_EVERY:]
             if step % _LOG_EVERY == 0 or step == settings.steps:
                 _append(log, {"step": step, **_mean(recent)})
             if step % settings.save_every == 0 or step == settings.steps or stop.asked:
@@ -119,6 +121,15 @@ def run(
     if complaint:
         console.warn(complaint)
     return Trained(training.name, step, parts, complaint)
+
+
+def _check_finite(training: Training, figures: dict[str, float], step: int) -> None:
+    broken = [name for name, value in figures.items() if not math.isfinite(value)]
+    if broken:
+        raise FatalError(
+            f"{training.name} diverged: {broken[0]} is {figures[broken[0]]} after {step} steps",
+            hint="lower optimisation.lr, raise warmup_steps, or set clip_norm with --set; the last checkpoint is kept",
+        )
 
 
 def learning_rate(settings: Optimisation, step: int) -> float:

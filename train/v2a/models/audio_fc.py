@@ -14,33 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2a.metrics.features import FLOOR, WINDOW, hop
-from v2a.models.base import Loss
+from v2a.models.base import CodeShape, Loss, SoundDecoder
 
 _SQUASH_LIMIT = 0.999999
 
 
-@dataclass(frozen=True)
-class CodeShape:
-    """What the decoder reads and writes: codes `(frames, height, width)` of `dim` values per window,
-    and the audio samples of one latent frame."""
-
-    frames: int
-    height: int
-    width: int
-    dim: int
-    samples_per_frame: int
-    rate_hz: int
-
-    @property
-    def per_frame(self) -> int:
-        return self.height * self.width * self.dim
-
-    @property
-    def samples(self) -> int:
-        return self.frames * self.samples_per_frame
-
-
-class AudioFc(nn.Module):
+class AudioFc(SoundDecoder):
     """Quantized video values to sound."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -91,6 +70,11 @@ class AudioFc(nn.Module):
         bins = WINDOW // 2 + 1
         outputs = shape.samples if config.form == "literal" else shape.samples_per_frame // hop(shape.rate_hz) * bins
         return (inputs + 1) * config.hidden + (config.hidden + 1) * config.hidden + (config.hidden + 1) * outputs
+
+    @property
+    def whole_windows(self) -> bool:
+        """The literal form has one weight per code of a window."""
+        return bool(self.config.form == "literal")
 
     def loss(self, values: Tensor, sound: Tensor) -> Loss:
         """`values` (B, dim, T, h, w) against `sound` (B, samples)."""
