@@ -119,7 +119,7 @@ def fetch(
     run = _Run(workspace, recipe, source, engine, target)
     goal = min((count for count in (target, listed) if count is not None), default=None)
     with console.progress("fetch", goal, "videos", run.have) as progress:
-        run.start(progress)
+        run.start(progress, console)
     run.result.states = workspace.ledger.counts("videos", "state")
     if not run.result.states:
         raise NothingError(f"{source.name} lists no videos")
@@ -147,11 +147,14 @@ class _Run:
         self.unclear = 0
         self.stopped_by: FetchOutcome | None = None
 
-    def start(self, progress: Progress) -> None:
+    def start(self, progress: Progress, console: Console) -> None:
         paced = not parallel(self.recipe, self.source)
 
         def record(_: Job, outcome: FetchOutcome) -> None:
             self._record(outcome)
+            console.detail(
+                f"{outcome.video_id}: {outcome.failure or 'fetched'} in {outcome.seconds:.1f} s {outcome.message}"
+            )
             notes = {} if outcome.failure is None else {outcome.failure: 1}
             progress.step(int(outcome.failure is None), **notes)
 
