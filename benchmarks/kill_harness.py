@@ -130,39 +130,46 @@ def _live(setting: Setting, workspace: Path, outcome: Outcome, wanted: int, rng:
 
 def killed(setting: Setting, command: list[str], at_s: float) -> bool:
     """Start a command and kill its process group after so long; false when it had ended well before."""
-    process = _start(setting, command)
-    try:
-        process.communicate(timeout=at_s)
-    except subprocess.TimeoutExpired:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    return _ended(process, command) == -signal.SIGKILL
+    with _running(setting, command) as process:
+        try:
+            process.communicate(timeout=at_s)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+        return _ended(process, command) == -signal.SIGKILL
 
 
 def finish(setting: Setting, command: list[str]) -> None:
     """Run a command to its end."""
-    process = _start(setting, command)
-    _, err = process.communicate()
-    if _ended(process, command) != 0:
-        raise AssertionError(f"{command[3]} was killed by someone else: {err}")
+    with _running(setting, command) as process:
+        process.communicate()
+        if _ended(process, command) != 0:
+            raise AssertionError(f"{command[3]} was killed by someone else")
 
 
-def _start(setting: Setting, command: list[str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command,
-        start_new_session=True,
-        env=setting.environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
+@contextmanager
+def _running(setting: Setting, command: list[str]) -> Iterator["subprocess.Popen[str]"]:
+    """A command in a process group of its own, which never outlives the block."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        command, start_new_session=True, env=setting.environment, text=True, stdout=pipe, stderr=pipe
     )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            _kill(process)
+
+
+def _kill(process: "subprocess.Popen[str]") -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def _ended(process: "subprocess.Popen[str]", command: list[str]) -> int:
     if process.returncode not in (0, -signal.SIGKILL):
         raise AssertionError(f"`{' '.join(command[2:])}` ended with {process.returncode}")
-    return process.returncode
+    return int(process.returncode)
 
 
 def snapshot(workspace: Path) -> dict[str, str]:

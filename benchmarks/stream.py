@@ -45,11 +45,11 @@ class Stock:
 
     def __call__(self, sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         frames = []
-        with av.open(io.BytesIO(sample["mp4"])) as container:
+        with av.open(io.BytesIO(sample["mp4"]), "r") as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index % self.step == 0:
                     frames.append(frame.to_ndarray(format="rgb24", width=self.form.width, height=self.form.height))
-        with av.open(io.BytesIO(sample["mp4"])) as container:
+        with av.open(io.BytesIO(sample["mp4"]), "r") as container:
             sounds = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
         sound = torch.from_numpy(np.concatenate(sounds).astype(np.float32) / 32768.0)
         return torch.from_numpy(np.stack(frames)), sound

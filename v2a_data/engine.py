@@ -6,6 +6,7 @@ so memory stays flat however many jobs there are.
 """
 
 import logging
+import os
 import signal
 import threading
 import time
@@ -181,7 +182,14 @@ def local_cluster(workers: int, *, models: bool) -> Any:
         "cls": Scheduler,
         "options": {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
     }
-    return SpecCluster(workers=specification, scheduler=scheduler, silence_logs=50)
+    before = dict(os.environ)
+    try:
+        return SpecCluster(workers=specification, scheduler=scheduler, silence_logs=50)
+    finally:
+        # Nannies leave their workers' thread limits here, where every command started later would inherit them.
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import os
 import shlex
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 import av
 import pytest
 
+from v2a_data.engine import local_cluster
 from v2a_data.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -79,6 +81,14 @@ def wait_for(port: int) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"nothing answers at port {port}")
+
+
+def test_a_cluster_leaves_the_environment_as_it_was() -> None:
+    """Else the demo's trainings run with other thread counts, and other bytes, than those typed by hand."""
+    before = dict(os.environ)
+    with local_cluster(1, models=False) as cluster:
+        assert len(cluster.workers) == 1
+        assert dict(os.environ) == before
 
 
 def test_the_demo_ends_with_all_its_parts(demo: Demo) -> None:
