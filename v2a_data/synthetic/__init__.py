@@ -6,12 +6,12 @@ synthetic, always.
 
 from v2a_data.registry import Registry
 
-WORLD_VERSION = 1
+WORLD_VERSION = 2
 
 SUBJECTS = Registry(
     "synthetic label",
     {
-        "Airplane": "v2a_data.synthetic.airplane:Airplane",
-        "Drum": "v2a_data.synthetic.drum:Drum",
+        "Airplane": "v2a_data.synthetic.subjects.airplane:Airplane",
+        "Drum": "v2a_data.synthetic.subjects.drum:Drum",
     },
 )

@@ -13,8 +13,10 @@ from v2a_data.files import sha256_file, whole_file
 from v2a_data.media.limits import file_url
 from v2a_data.schema import WINDOW_S
 from v2a_data.synthetic import SUBJECTS
+from v2a_data.synthetic.draw import Draw
 from v2a_data.synthetic.paint import Canvas
 from v2a_data.synthetic.plan import VideoPlan, windows
+from v2a_data.synthetic.scene import Scene
 from v2a_data.synthetic.subject import Subject
 from v2a_data.synthetic.tones import speech
 
@@ -36,17 +38,19 @@ def render_video(plan: VideoPlan, folder: str) -> Truth:
 
     Same plan and FFmpeg build, same bytes.
     """
-    subject: Subject = SUBJECTS[plan.label](plan.generator(2), plan.duration_s)
-    clean = subject.sound(plan.rate_hz)
+    draw = Draw(plan.generator(2))
+    subject: Subject = SUBJECTS[plan.label](draw, plan.duration_s)
+    scene = Scene(subject, Draw(plan.generator(4)), plan.duration_s)
+    clean = scene.sound(plan.rate_hz)
     clean = clean * (_PEAK / max(float(np.abs(clean).max()), 1e-6))
     target = Path(folder) / plan.file
     if not target.is_file():
         with whole_file(target) as temporary:
-            _encode(temporary, plan, _pictures(plan, subject), _plant_sound(plan, clean))
-    return _truth(plan, subject, clean, sha256_file(target))
+            _encode(temporary, plan, _pictures(plan, scene), _plant_sound(plan, clean))
+    return _truth(plan, scene, draw.values, clean, sha256_file(target))
 
 
-def _pictures(plan: VideoPlan, subject: Subject) -> Iterator[np.ndarray]:
+def _pictures(plan: VideoPlan, scene: Scene) -> Iterator[np.ndarray]:
     canvas = Canvas(plan.width, plan.height)
     frozen = [f for f in plan.faults if f.kind == "still"]
     shown_s = None
@@ -55,7 +59,7 @@ def _pictures(plan: VideoPlan, subject: Subject) -> Iterator[np.ndarray]:
         fault = next((f for f in frozen if f.start_s <= time_s < f.stop_s), None)
         wanted_s = fault.start_s if fault else time_s
         if wanted_s != shown_s:
-            subject.paint(canvas, wanted_s)
+            scene.picture(canvas, wanted_s)
             shown_s = wanted_s
         yield canvas.pixels()
 
@@ -129,7 +133,9 @@ def _sound_frames(plan: VideoPlan, sound: np.ndarray) -> Iterator[av.AudioFrame]
         yield frame
 
 
-def _truth(plan: VideoPlan, subject: Subject, clean: np.ndarray, sha256: str) -> Truth:
+def _truth(plan: VideoPlan, scene: Scene, values: dict[str, float], clean: np.ndarray, sha256: str) -> Truth:
+    subject = scene.subject
+    parameters = {**values, **{f"scene_{k}": v for k, v in scene.draw.values.items()}}
     video = {
         "video_id": plan.video_id,
         "native_id": plan.native_id,
@@ -137,7 +143,7 @@ def _truth(plan: VideoPlan, subject: Subject, clean: np.ndarray, sha256: str) ->
         "label": plan.label,
         "duration_s": plan.duration_s,
         "faults": sorted({f.kind for f in plan.faults}),
-        "parameters": dict(sorted(subject.parameters.items())),
+        "parameters": dict(sorted(parameters.items())),
         "sha256": sha256,
     }
     events = [
