@@ -105,3 +105,23 @@ def beats(
     lengths = rng.choice(steps, count) * rng.uniform(1 - loose, 1 + loose, count)
     times = start_s + np.concatenate([[0.0], np.cumsum(lengths)]) / rate_hz
     return times[times < duration_s - 0.08]
+
+
+def bump(since_s: np.ndarray, rise_s: float, hold_s: float, fall_s: float) -> np.ndarray:
+    """0 before, up to 1 within `rise_s`, held, back to 0 within `fall_s`; smooth at the corners."""
+    up = np.clip(since_s / rise_s, 0, 1)
+    down = np.clip((since_s - rise_s - hold_s) / fall_s, 0, 1)
+    line = up * (1 - down)
+    return line * line * (3 - 2 * line)
+
+
+def bumps(
+    events_s: np.ndarray, strengths: np.ndarray, times_s: np.ndarray, rise_s: float, hold_s: np.ndarray, fall_s: float
+) -> np.ndarray:
+    """Activity of things that last: a `bump` per event, the largest where they meet."""
+    out = np.zeros(len(times_s))
+    for event_s, strength, hold in zip(events_s, strengths, hold_s, strict=True):
+        first, stop = np.searchsorted(times_s, [event_s, event_s + rise_s + hold + fall_s])
+        piece = strength * bump(times_s[first:stop] - event_s, rise_s, float(hold), fall_s)
+        out[first:stop] = np.maximum(out[first:stop], piece)
+    return out
