@@ -14,18 +14,18 @@ _CONFIG = {
 COLOURS = {"a red picture": (200, 30, 30), "a blue picture": (40, 60, 200)}
 
 
-def make_clip(folder: Path, *, steps: int) -> tuple[Path, Path]:
+def make_clip(folder: Path, *, steps: int, name: str = ARCHITECTURE) -> tuple[Path, Path]:
     """An open_clip model in its own architecture file and .safetensors weights; random with 0 steps."""
     import open_clip
     import torch
     from safetensors.torch import save_file
 
-    architecture, weights = folder / f"{ARCHITECTURE}.json", folder / "weights.safetensors"
+    architecture, weights = folder / f"{name}.json", folder / "weights.safetensors"
     architecture.write_text(json.dumps(_CONFIG))
     open_clip.add_model_config(architecture)
     torch.manual_seed(0)
-    model = open_clip.create_model(ARCHITECTURE)
-    tokens = open_clip.get_tokenizer(ARCHITECTURE)(list(COLOURS))
+    model = open_clip.create_model(name)
+    tokens = open_clip.get_tokenizer(name)(list(COLOURS))
     colours = torch.tensor(list(COLOURS.values())).float().view(2, 3, 1, 1) / 255
     mean, spread = (torch.tensor(v).view(1, 3, 1, 1) for v in (model.visual.image_mean, model.visual.image_std))
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
@@ -85,4 +85,36 @@ def make_tagger(folder: Path, classes: tuple[str, str], name: str = "tiny-tagger
     path = folder / f"{name}.onnx"
     onnx.save(model, path)
     path.with_suffix(".json").write_text(json.dumps({"classes": list(classes), "licence": "Apache-2.0"}))
+    return path
+
+
+def make_ced(folder: Path, classes: tuple[str, ...], *, batch: int | str = "batch") -> Path:
+    """An ONNX model in the form of the CED export, with random weights: `feats (batch, 64, time)` → `prob`."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    constants = {
+        "time": np.asarray([2], np.int64),
+        "scale": np.asarray(0.02, np.float32),
+        "weights": rng.normal(0, 0.3, (64, len(classes))).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("ReduceMean", ["feats", "time"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "scale"], ["scaled"]),
+        helper.make_node("MatMul", ["scaled", "weights"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["prob"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "ced",
+        [helper.make_tensor_value_info("feats", TensorProto.FLOAT, [batch, 64, "time_dim"])],
+        [helper.make_tensor_value_info("prob", TensorProto.FLOAT, [batch, len(classes)])],
+        [numpy_helper.from_array(value, key) for key, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    path = folder / "model.onnx"
+    onnx.save(model, path)
+    rows = [f'{i},{mid},"Name, of {i}"' for i, mid in enumerate(classes)]
+    (folder / "class_labels_indices.csv").write_text("\n".join(["index,mid,display_name", *rows]) + "\n")
     return path

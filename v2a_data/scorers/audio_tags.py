@@ -1,7 +1,8 @@
 """Whether the label is heard: an AudioSet tagger in ONNX, called per window.
 
-Contract of the model: input `(batch, samples)` float32 at 16 kHz, output `(batch, classes)`
-probabilities; beside `<model>.onnx` stands `<model>.json` with `{"classes": [mid, …], "licence": …}`.
+Contract of a tagger of the family "waveform": input `(batch, samples)` float32 at 16 kHz, output
+`(batch, classes)` probabilities; beside `<model>.onnx` stands `<model>.json` with
+`{"classes": [mid, …], "licence": …}`. Other families have their adapter in `scorers/taggers/`.
 """
 
 import json
@@ -13,14 +14,26 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from v2a_data.errors import MissingToolError
+from v2a_data.errors import FatalError, MissingToolError, UsageError, nearest
 from v2a_data.files import sha256_file
+from v2a_data.models import store
+from v2a_data.models.registry import MODELS
 from v2a_data.schema import WINDOW_S
 from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores, model_folder
+from v2a_data.scorers.taggers import Family, family
 
 _RATE_HZ = 16000
 _MUSIC = "/m/04rlf"
 _BATCH = 16
+
+
+@dataclass(frozen=True)
+class _Files:
+    """A tagger on disk: the model, its list of classes, and how it is spoken to."""
+
+    model: Path
+    list: Path
+    family: Family
 
 
 class AudioTags:
@@ -28,13 +41,16 @@ class AudioTags:
 
     @dataclass(frozen=True)
     class Config:
-        """`model` names `<model>.onnx` in the models folder, or is a path to an .onnx file.
+        """`model` is one of `v2a-data models list`, or a path to an .onnx file, or names `<model>.onnx` in the
+        models folder; `family` says how a model of your own is spoken to ("waveform" without it). `sha256` is
+        checked where given.
 
         `classes` are AudioSet ids of all labels that have none of their own in `labels`.
         """
 
         model: str
         sha256: str | None = None
+        family: str | None = None
         classes: tuple[str, ...] = ()
         labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -50,7 +66,9 @@ class AudioTags:
     def __init__(self, config: Config) -> None:
         self.config = config
         self._session: Any = None
+        self._family: Family = family("waveform")
         self._classes: list[str] = []
+        self._batch = _BATCH
 
     @property
     def needs(self) -> Needs:
@@ -58,40 +76,63 @@ class AudioTags:
 
     @cached_property
     def model(self) -> ModelRef | None:
+        name = self.config.model
+        if name in MODELS:
+            return ModelRef(name, self.config.sha256 or store.recorded_sha256(name), MODELS[name].licence)
         path = self._path()
         sha256 = self.config.sha256 or (sha256_file(path) if path.is_file() else None)
-        return ModelRef(self.config.model, sha256, self._about().get("licence", "see the model's card"))
+        beside = path.with_suffix(".json")
+        about = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else {}
+        return ModelRef(name, sha256, about.get("licence", "see the model's card"))
 
     def _path(self) -> Path:
+        """Where a model that is not in the table lies."""
         if self.config.model.endswith(".onnx"):
             return Path(self.config.model).expanduser()
         return model_folder() / f"{self.config.model}.onnx"
 
-    def _about(self) -> dict[str, Any]:
-        beside = self._path().with_suffix(".json")
-        return dict(json.loads(beside.read_text(encoding="utf-8"))) if beside.is_file() else {}
-
     def open(self, device: str) -> None:
         import onnxruntime
 
-        path = self._path()
-        hint = "put it there (with its class list as .json), or curate with --recipe keep_all"
-        if not path.is_file():
-            raise MissingToolError(f"audio tagger {path} does not exist", hint=hint)
-        if self.config.sha256 and sha256_file(path) != self.config.sha256:
-            raise MissingToolError(f"{path} is not the model of the recipe: its sha256 differs")
+        files = self._files()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = onnxruntime.InferenceSession(str(files.model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no base class
-            raise MissingToolError(f"{path} is not an ONNX model: {error}", hint=hint) from None
-        self._classes = list(self._about().get("classes", []))
-        outputs = self._session.get_outputs()[0].shape[-1]
+            raise MissingToolError(f"{files.model} is not an ONNX model: {error}", hint=_HINT) from None
+        self._session, self._family = session, files.family
+        self._classes = _classes(files)
+        outputs = session.get_outputs()[0].shape[-1]
         if not self._classes or (isinstance(outputs, int) and outputs != len(self._classes)):
-            raise MissingToolError(
-                f"{path.with_suffix('.json')}: {len(self._classes)} classes for {outputs} outputs", hint=hint
-            )
+            raise MissingToolError(f"{files.list}: {len(self._classes)} classes for {outputs} outputs", hint=_HINT)
+        # An export with a fixed batch takes its windows one by one.
+        self._batch = 1 if session.get_inputs()[0].shape[0] == 1 else _BATCH
+
+    def _files(self) -> _Files:
+        return self._from_store() if self.config.model in MODELS else self._local()
+
+    def _from_store(self) -> _Files:
+        row = MODELS[self.config.model]
+        if row.scorer != self.name or row.family is None:
+            raise UsageError(f"scorers.audio_tags.model: {row.name} cannot be used here. {row.note}")
+        found = store.find(row.name)
+        if self.config.sha256 not in (None, found.sha256):
+            raise MissingToolError(f"{found.weights} is not the model of the recipe: its sha256 differs")
+        speaks = family(row.family)
+        listed = found.beside(Path(speaks.LIST).suffix or speaks.LIST)
+        assert listed is not None
+        return _Files(found.weights, listed, speaks)
+
+    def _local(self) -> _Files:
+        path, speaks = self._path(), family(self.config.family or "waveform")
+        if not path.is_file():
+            words = "" if self.config.model.endswith(".onnx") else f"; {nearest(self.config.model, list(MODELS))}"
+            raise MissingToolError(f"audio tagger {path} does not exist{words}", hint=_HINT)
+        if self.config.sha256 and sha256_file(path) != self.config.sha256:
+            raise MissingToolError(f"{path} is not the model of the recipe: its sha256 differs")
+        listed = path.with_suffix(speaks.LIST) if speaks.LIST.startswith(".") else path.with_name(speaks.LIST)
+        return _Files(path, listed, speaks)
 
     def score(self, taps: Sequence[VideoTap]) -> list[WindowScores]:
         return [self._score(tap) for tap in taps]
@@ -112,12 +153,22 @@ class AudioTags:
         size = round(WINDOW_S * _RATE_HZ)
         sounds = {i: tap.window_sound(i)[0] for i in range(len(tap.window_start_s))}
         measured = [i for i, sound in sounds.items() if len(sound)]
-        name = self._session.get_inputs()[0].name
         parts = []
-        for first in range(0, len(measured), _BATCH):
-            batch = [np.pad(sounds[i], (0, size - len(sounds[i]))) for i in measured[first : first + _BATCH]]
-            parts.append(self._session.run(None, {name: np.stack(batch).astype(np.float32)})[0])
+        for first in range(0, len(measured), self._batch):
+            batch = [np.pad(sounds[i], (0, size - len(sounds[i]))) for i in measured[first : first + self._batch]]
+            parts.append(self._run(np.stack(batch).astype(np.float32)))
         return np.concatenate(parts) if parts else np.zeros((0, len(self._classes))), np.asarray(measured, int)
+
+    def _run(self, sound: np.ndarray) -> np.ndarray:
+        """Probabilities `(n, classes)` of `(n, samples)`. Raises `FatalError` where the model gives something else."""
+        name = self._session.get_inputs()[0].name
+        chances = np.asarray(self._session.run(None, {name: self._family.features(sound)})[0])
+        if chances.shape != (len(sound), len(self._classes)) or not (chances.min() >= 0 and chances.max() <= 1):
+            raise FatalError(
+                f"{self.config.model} gave {chances.shape} values from {chances.min():g} to {chances.max():g} "
+                f"for {len(sound)} windows and {len(self._classes)} classes: these are no probabilities"
+            )
+        return chances
 
     def _columns(self, label: str) -> tuple[list[int], list[int]]:
         """Columns of the model that are the label (none without a class), and those that are other music."""
@@ -129,3 +180,17 @@ class AudioTags:
         music = set(descendants(_MUSIC)) - branch
         place = {mid: i for i, mid in enumerate(self._classes)}
         return sorted(place[m] for m in own & place.keys()), sorted(place[m] for m in music & place.keys())
+
+
+_HINT = (
+    "name a model of `v2a-data models list`, or the path of an .onnx file with its class list beside it; "
+    "or curate with --recipe keep_all"
+)
+
+
+def _classes(files: _Files) -> list[str]:
+    """The model's classes; none where the list is missing or is no list."""
+    try:
+        return files.family.classes(files.list)
+    except (OSError, ValueError, KeyError, TypeError):
+        return []

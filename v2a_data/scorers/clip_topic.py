@@ -13,6 +13,8 @@ import numpy as np
 
 from v2a_data.errors import MissingToolError, UsageError
 from v2a_data.files import sha256_file
+from v2a_data.models import store
+from v2a_data.models.registry import MODELS, find_row
 from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores
 
 _TEMPLATES = ("{}", "a photo of {}", "a video frame of {}")
@@ -28,11 +30,12 @@ class Prompts:
 
 
 class ClipTopic:
-    """Any open_clip model, by name or from local weights, as the probability that a frame is on topic."""
+    """Any open_clip model, pulled or from local weights, as the probability that a frame is on topic."""
 
     @dataclass(frozen=True)
     class Config:
-        """`model` is "ARCHITECTURE/TAG" of open_clip, or "ARCHITECTURE" with `weights`.
+        """`model` is one of `v2a-data models list` or any "ARCHITECTURE/TAG" of open_clip, once pulled; or
+        "ARCHITECTURE" with `weights`.
 
         `weights` is a local .safetensors file, `architecture_file` a JSON for an architecture that
         open_clip does not know. `sha256` of the weights is checked where given. `image_px` is the
@@ -70,10 +73,13 @@ class ClipTopic:
 
     @property
     def model(self) -> ModelRef | None:
-        sha256 = self.config.sha256
-        if sha256 is None and self.config.weights and Path(self.config.weights).is_file():
+        name, sha256 = self.config.model, self.config.sha256
+        if self.config.weights is None:
+            row = MODELS.get(name)
+            return ModelRef(name, sha256 or store.recorded_sha256(name), row.licence if row else "see the model's card")
+        if sha256 is None and Path(self.config.weights).is_file():
             sha256 = sha256_file(Path(self.config.weights))
-        return ModelRef(self.config.model, sha256, "see the model's card")
+        return ModelRef(name, sha256, "see the model's card")
 
     def open(self, device: str) -> None:
         import open_clip
@@ -84,9 +90,16 @@ class ClipTopic:
         architecture, _, tag = self.config.model.partition("/")
         if self.config.architecture_file:
             open_clip.add_model_config(Path(self.config.architecture_file))
+        weights = self._local() if self.config.weights is not None else self._from_store()
         if architecture not in open_clip.list_models():
             raise UsageError(f"scorers.clip_topic.model: open_clip knows no architecture {architecture!r}")
-        self._model = open_clip.create_model(architecture, pretrained=self._weights(tag), device=device).eval()
+        # Weights from a file: the mean and spread that pictures were trained with come from the tag.
+        self._model = open_clip.create_model(
+            architecture,
+            pretrained=str(weights),
+            device=device,
+            force_preprocess_cfg=open_clip.get_pretrained_cfg(architecture, tag) if tag else None,
+        ).eval()
         size = self._model.visual.image_size
         height = size[0] if isinstance(size, (tuple, list)) else size
         if height != self.config.image_px:
@@ -96,40 +109,38 @@ class ClipTopic:
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._device = device
 
-    def _weights(self, tag: str) -> str:
-        """A local file, or a tag that open_clip downloads once through the hub client."""
-        hint = "name a local .safetensors file in scorers.clip_topic.weights, or curate with --recipe keep_all"
-        if self.config.weights is None:
-            if not tag:
-                raise UsageError("scorers.clip_topic: name a tag (ARCHITECTURE/TAG) or weights")
-            return self._download(tag, hint)
-        path = Path(self.config.weights).expanduser()
+    def _local(self) -> Path:
+        """The recipe's own file."""
+        path = Path(str(self.config.weights)).expanduser()
         if path.suffix != ".safetensors":
             raise UsageError(f"scorers.clip_topic.weights: {path} is not a .safetensors file")
         if not path.is_file():
+            hint = "name a local .safetensors file in scorers.clip_topic.weights, or curate with --recipe keep_all"
             raise MissingToolError(f"model weights {path} do not exist", hint=hint)
-        self._check(path)
-        return str(path)
-
-    def _download(self, tag: str, hint: str) -> str:
-        import open_clip
-
-        architecture = self.config.model.partition("/")[0]
-        known = open_clip.get_pretrained_cfg(architecture, tag)
-        if not known:
-            raise UsageError(f"scorers.clip_topic.model: {architecture} has no weights {tag!r}")
-        try:
-            path = Path(open_clip.download_pretrained(known))
-        except Exception as error:  # the hub client raises many kinds, all of which mean: not here
-            raise MissingToolError(
-                f"model {self.config.model} is not here and could not be fetched: {error}", hint=hint
-            ) from None
-        self._check(path)
-        return str(path)
-
-    def _check(self, path: Path) -> None:
         if self.config.sha256 and sha256_file(path) != self.config.sha256:
             raise MissingToolError(f"{path} is not the model of the recipe: its sha256 differs")
+        return path
+
+    def _from_store(self) -> Path:
+        """A pulled or packaged model; where it brings an architecture, open_clip learns it."""
+        import open_clip
+
+        name = self.config.model
+        row = find_row(name)
+        if row is None and "/" not in name:
+            raise UsageError("scorers.clip_topic: name a tag (ARCHITECTURE/TAG) or weights")
+        if row is None:
+            architecture, _, tag = name.partition("/")
+            raise UsageError(f"scorers.clip_topic.model: {architecture} has no weights {tag!r}")
+        if row.scorer != self.name:
+            raise UsageError(f"scorers.clip_topic.model: {name} cannot be used here. {row.note}")
+        found = store.find(name)
+        if self.config.sha256 not in (None, found.sha256):
+            raise MissingToolError(f"{found.weights} is not the model of the recipe: its sha256 differs")
+        own = found.beside(".json")
+        if own is not None:
+            open_clip.add_model_config(own)
+        return found.weights
 
     def score(self, taps: Sequence[VideoTap]) -> list[WindowScores]:
         import torch
