@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from v2a_data.errors import MissingToolError
+from v2a_data.errors import FatalError, MissingToolError
 from v2a_data.runs import package_version
+
+if TYPE_CHECKING:
+    from v2a_data.recipe import Recipe
 
 _PACKAGES = {
     "yt-dlp": "2026.7.4",
@@ -42,9 +46,10 @@ class Check:
     optional: bool = False
 
 
-def checks(workspace: Path) -> list[Check]:
-    """All checks, in the order they are shown."""
-    return [*_python(), *_packages(), _yt_dlp_age(), _ffmpeg(), _runtime(), *_torch(), _disk(workspace), *_models()]
+def checks(workspace: Path, recipe: str | None = None) -> list[Check]:
+    """All checks, in the order they are shown; `recipe` instead of the workspace's own."""
+    machine = [*_python(), *_packages(), _yt_dlp_age(), _ffmpeg(), _runtime(), *_torch(), _disk(workspace)]
+    return [*machine, *_models(workspace, recipe)]
 
 
 def _python() -> Iterator[Check]:
@@ -129,16 +134,47 @@ def _disk(workspace: Path) -> Check:
     )
 
 
-def _models() -> Iterator[Check]:
-    from v2a_data.scorers.base import model_folder
+def _models(workspace: Path, recipe: str | None) -> Iterator[Check]:
+    """silero-vad, then the models of the recipe; without one, all that a scorer can use, none of them needed."""
+    from v2a_data.models.choice import model_names, names_tiny
+    from v2a_data.models.registry import MODELS
     from v2a_data.scorers.speech import Speech
+    from v2a_data.shards.format import STAMP
 
     try:
         model = Speech(Speech.Config()).model
         yield Check("model silero-vad", True, f"{(model.sha256 or '')[:12] if model else ''}, MIT")
     except MissingToolError as error:
         yield Check("model silero-vad", False, error.message, error.hint or "")
-    folder = model_folder()
-    found = sorted(path.stem for path in folder.glob("*.onnx")) if folder.is_dir() else []
-    fix = f"put a tagger (<name>.onnx with <name>.json) into {folder}; recipes without audio_tags need none"
-    yield Check("audio taggers", bool(found), ", ".join(found) or "none", fix, optional=True)
+    try:
+        chosen = _recipe(workspace, recipe)
+    except FatalError as error:
+        yield Check("recipe", False, error.message, error.hint or "mend the recipe, or name another with --recipe")
+        return
+    usable = [name for name, row in MODELS.items() if row.scorer]
+    yield from (_model(name, needed=chosen is not None) for name in (model_names(chosen) if chosen else usable))
+    if chosen is not None and names_tiny(chosen):
+        fix = "name real models in the recipe; see `v2a-data models list`"
+        yield Check("dataset", False, STAMP, fix, optional=True)
+
+
+def _recipe(workspace: Path, name: str | None) -> "Recipe | None":
+    from v2a_data.recipe import build_recipe, load_recipe, read_table
+    from v2a_data.workspace import Workspace
+
+    if name is not None:
+        return load_recipe(name)
+    path = Workspace.recipe_path(workspace)
+    return build_recipe(read_table(path), str(path)) if path.is_file() else None
+
+
+def _model(name: str, *, needed: bool) -> Check:
+    from v2a_data.models import store
+
+    try:
+        found = store.find(name)
+        return Check(f"model {name}", True, f"{found.sha256[:12]}, {found.row.licence}")
+    except FatalError as error:
+        fix = error.hint or "see `v2a-data models list`"
+        words = error.message.removeprefix(f"model {name}").lstrip(": ")
+        return Check(f"model {name}", False, words, fix, optional=not needed)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from v2a_data.cli import curate, doctor, explain, fetch, labels, recipe, run, shard, status, synth
+from v2a_data.cli import curate, doctor, explain, fetch, labels, models, recipe, run, shard, status, synth
 from v2a_data.cli.common import command, new_app, version_option
 
 app = new_app(
@@ -12,6 +12,7 @@ app = new_app(
     "  v2a-data fetch --label Airplane; v2a-data curate; v2a-data shard"
 )
 recipe_app = new_app("Recipes: everything a dataset is made with.")
+models_app = new_app("Models that recipes name: list, pull, verify.")
 
 
 @app.callback()
@@ -32,6 +33,10 @@ command(app, "status")(status.status)
 command(app, "explain")(explain.explain)
 command(recipe_app, "new")(recipe.new)
 app.add_typer(recipe_app, name="recipe")
+command(models_app, "list")(models.show)
+command(models_app, "pull")(models.pull)
+command(models_app, "verify")(models.verify)
+app.add_typer(models_app, name="models")
 command(app, "synth")(synth.synth)
 command(app, "doctor")(doctor.doctor)
 

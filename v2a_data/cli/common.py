@@ -40,6 +40,10 @@ VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="More messa
 DebugOption = Annotated[bool, typer.Option("--debug", envvar="V2A_DEBUG", help="Tracebacks.")]
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+ModelsOption = Annotated[
+    str | None,
+    typer.Option("--models", metavar="tiny", help="Judge with the tiny models of this package; stamped not for use."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Apply a changed recipe, replace what it made.")]
 
 _COMMON: tuple[tuple[str, Any, Any], ...] = (

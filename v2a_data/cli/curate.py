@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from v2a_data.cli.common import Common, DryRun, Force
+from v2a_data.cli.common import Common, DryRun, Force, ModelsOption
 from v2a_data.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ def curate(
     only: Annotated[
         str | None, typer.Option("--only", metavar="STEP", help="score, rules, clips, duplicates or splits.")
     ] = None,
+    models: ModelsOption = None,
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
@@ -24,13 +25,14 @@ def curate(
     from v2a_data.cli.recipes import choose_recipe
     from v2a_data.curate.stage import STEPS
     from v2a_data.curate.stage import curate as run_curate
+    from v2a_data.models.choice import with_models
     from v2a_data.scorers import SCORERS
 
     if only is not None and only not in STEPS:
         raise UsageError(f"--only {only!r}: expected one of {', '.join(STEPS)}")
     console = common.console
     with common.open_workspace(dry_run=dry_run) as workspace:
-        recipe = choose_recipe(workspace, common)
+        recipe = with_models(choose_recipe(workspace, common), models)
         fetched = workspace.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'")
         if dry_run:
             console.result(
@@ -42,8 +44,8 @@ def curate(
         with common.record(workspace) as record:
             record.note(recipe=recipe.name, recipe_hash=recipe.hash)
             needs_engine = bool(recipe.scorers) and only in (None, "score")
-            models = any(SCORERS[name].uses_model for name in recipe.scorers)
-            engine = common.engine(models=models) if needs_engine else common.in_order()
+            uses_models = any(SCORERS[name].uses_model for name in recipe.scorers)
+            engine = common.engine(models=uses_models) if needs_engine else common.in_order()
             try:
                 result = run_curate(workspace, recipe, engine, console, STEPS if only is None else (only,))
             finally:

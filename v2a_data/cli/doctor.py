@@ -8,7 +8,7 @@ def doctor(common: Common) -> int:
     """Check versions, ffmpeg, JavaScript runtime, torch, GPU, disk and models; each failure with its fix."""
     from v2a_data.doctor import checks
 
-    found = checks(common.workspace)
+    found = checks(common.workspace, common.recipe)
     lines = [
         f"{'ok  ' if c.ok else 'warn' if c.optional else 'FAIL'}  {c.name}: {c.found}"
         + ("" if c.ok else f"\n      {c.fix}")

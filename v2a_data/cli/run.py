@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from v2a_data.cli.common import Common, DryRun, Force
+from v2a_data.cli.common import Common, DryRun, Force, ModelsOption
 from v2a_data.errors import ExitCode, NothingError
 
 _FIRST_ROUND = 20
@@ -16,6 +16,7 @@ def run(
     until_kept: Annotated[
         int | None, typer.Option("--until-kept", min=1, metavar="N", help="Stop at N kept clips.")
     ] = None,
+    models: ModelsOption = None,
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
@@ -28,23 +29,26 @@ def run(
     from v2a_data.cli.recipes import choose_recipe
     from v2a_data.curate.stage import curate, verdicts
     from v2a_data.fetch import stage
+    from v2a_data.models.choice import require, with_models
     from v2a_data.scorers import SCORERS
     from v2a_data.sources import SOURCES
 
     common = replace(common, recipe=name)
     console = common.console
     with common.open_workspace(dry_run=dry_run) as workspace:
-        recipe = choose_recipe(workspace, common)
+        recipe = with_models(choose_recipe(workspace, common), models)
         source = SOURCES[recipe.source.name]()
         listed = stage.expected(workspace, recipe, source)
         if dry_run:
             words = stage.announcement(workspace, recipe, source, listed, recipe.fetch.target_videos)
             console.result({"dry_run": True, "listed": listed}, words)
             return ExitCode.OK
+        # Hours of fetching must not end at a model that is not here.
+        require(recipe)
         workspace.adopt(recipe, force=force)
-        models = any(SCORERS[scorer].uses_model for scorer in recipe.scorers)
+        uses_models = any(SCORERS[scorer].uses_model for scorer in recipe.scorers)
         with common.record(workspace) as record:
-            engine = common.engine(models=models)
+            engine = common.engine(models=uses_models)
             try:
                 while True:
                     have = workspace.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'")

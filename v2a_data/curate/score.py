@@ -21,6 +21,7 @@ from v2a_data.ledger import Ledger
 from v2a_data.media.client import shared_child, twice
 from v2a_data.media.probe import Probe
 from v2a_data.media.tap import MONO_RATE_HZ, TapSpec, frames_name, luma_name
+from v2a_data.models.choice import require
 from v2a_data.recipe import Recipe, digest
 from v2a_data.runs import package_version
 from v2a_data.schema import WINDOW_S
@@ -78,13 +79,16 @@ class PartResult:
 def score(workspace: Workspace, recipe: Recipe, engine: Engine, console: Console) -> int:
     """Measure what is not measured yet; returns the number of videos scored now.
 
-    A video whose decoding fails becomes `unusable` or `quarantined` with its reason.
+    A video whose decoding fails becomes `unusable` or `quarantined` with its reason. Raises
+    `MissingToolError` before any work where a model is missing or damaged.
     """
     specs = scorer_specs(recipe)
     if not specs:
         return 0
     _plan(workspace.ledger, specs)
     total = _planned(workspace.ledger)
+    if total:
+        require(recipe)
     done = 0
     with console.progress("score", total, "videos") as progress:
 
