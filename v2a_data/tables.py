@@ -37,11 +37,18 @@ def load_index(shards: Path) -> "pd.DataFrame":
 
 
 def load_manifest(workspace: Path) -> "pd.DataFrame":
-    """One row per clip: ids, times, labels, verdict, reasons, split, sample counts, media hash."""
+    """One row per clip: ids, times, labels, verdict, reasons, split, sample counts, media hash.
+
+    `not_for_use` is true where tiny models judged.
+    """
+    from v2a_data.models.choice import not_for_use
+
+    with Workspace.read(workspace) as opened:
+        stamp = not_for_use(opened.recipe())
     clips, videos, media = (load_table(workspace, name) for name in ("clips", "videos", "media"))
     splits, groups, samples = (load_table(workspace, name) for name in ("splits", "groups", "samples"))
     frame = clips.merge(videos[["video_id", "source", "native_id", "url", "labels"]], on="video_id", how="left")
     frame = frame.merge(media[["video_id", "sha256"]], on="video_id", how="left")
     for more in (splits, groups, samples.drop(columns=["recipe_hash", "index_row", "reason", "message"])):
         frame = frame.merge(more, on="clip_id", how="left")
-    return frame.sort_values("clip_id", ignore_index=True)
+    return frame.sort_values("clip_id", ignore_index=True).assign(not_for_use=stamp)

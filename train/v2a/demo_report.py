@@ -16,6 +16,7 @@ from v2a.evaluate import decoded, row_cells
 from v2a.metrics import METRICS
 from v2a.train import form_of, load_vqvae
 from v2a_data.report import page
+from v2a_data.shards.format import STAMP
 from v2a_data.shards.read import Entry, ShardSet, open_shards
 from v2a_data.tables import load_table
 from v2a_data.workspace import Workspace
@@ -32,6 +33,8 @@ def write_report(run: DemoRun, path: Path) -> Path:
         "served on loopback as a small YouTube-8M, fetched, curated, sharded, trained on and judged. Nothing here was "
         "filmed: the figures show that the parts work together, not how any of them does on real video."
     )
+    if run.answers["status"].get("not_for_use"):
+        lead = f"{STAMP}. {lead}"
     sections = [
         page.Section(
             "From videos to samples", (page.TableBlock(("step", "result", "speed"), tuple(funnel_rows(run))),)

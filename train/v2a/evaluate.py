@@ -21,6 +21,7 @@ from v2a.metrics.rows import BASELINES
 from v2a_data.console import Console, table
 from v2a_data.errors import MissingToolError, NothingError
 from v2a_data.files import write_text
+from v2a_data.shards.format import STAMP
 from v2a_data.shards.read import Sample, ShardSet
 
 _DRAWS = 2000
@@ -49,11 +50,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The whole table."""
+    """The whole table; `not_for_use` where tiny models judged the clips."""
 
     clips: int
     videos: int
     rows: list[Row]
+    not_for_use: bool = False
 
     def to_json(self) -> dict[str, Any]:
         rows = [
@@ -65,13 +67,14 @@ class Evaluation:
             }
             for row in self.rows
         ]
-        return {"clips": self.clips, "videos": self.videos, "rows": rows}
+        return {"clips": self.clips, "videos": self.videos, "not_for_use": self.not_for_use, "rows": rows}
 
 
 def evaluation_text(values: dict[str, Any]) -> str:
     """`Evaluation.to_json` as a table for people; the headline metric first."""
     header = (f"{values['clips']} test clips of {values['videos']} videos", *METRICS)
-    return table(header, [row_cells(row) for row in values["rows"]])
+    text = table(header, [row_cells(row) for row in values["rows"]])
+    return f"{STAMP}\n{text}" if values.get("not_for_use") else text
 
 
 def row_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -100,11 +103,13 @@ def evaluate(config: TrainConfig, shards: ShardSet, checkpoints: Path, out: Path
     makers = _makers(config, checkpoints, device)
     form = next(iter(makers.values())).form
     clips: list[Clip] = []
+    stamped = False
     made: dict[str, list[Sound]] = {name: [] for name in makers}
     decoder = Decoder(form)
     with console.progress("generate", len(entries), "clips") as progress:
         for entry in entries:
             sample = shards.read(entry, verify=True)
+            stamped |= bool(sample.values.get("not_for_use"))
             planes, sound = decoded(decoder, sample)
             clips.append(Clip(entry.key, entry.label, entry.group_id, Sound(sound, form.rate_hz)))
             for name, maker in makers.items():
@@ -112,7 +117,7 @@ def evaluate(config: TrainConfig, shards: ShardSet, checkpoints: Path, out: Path
                 made[name].append(Sound(generated, form.rate_hz))
                 write_wav(out / "generated" / name / f"{entry.key}.wav", generated, form.rate_hz)
             progress.step()
-    result = judge(clips, made)
+    result = replace(judge(clips, made), not_for_use=stamped)
     write_text(out / "evaluation.json", json.dumps(result.to_json(), indent=1) + "\n")
     return result
 

@@ -9,12 +9,14 @@ from v2a_data.errors import ExitCode
 def status(common: Common) -> int:
     """Videos by state and reason, clips by verdict, samples by split."""
     from v2a_data.console import table
+    from v2a_data.shards.format import STAMP
     from v2a_data.workspace import Workspace
 
     with Workspace.read(common.workspace) as workspace:
         values = overview(workspace)
     videos, clips, samples = values["videos"], values["clips"], values["samples"]
-    lines = [f"{common.workspace}: recipe {values['recipe']['name']} ({values['recipe']['hash']})", ""]
+    lines = [f"{common.workspace}: recipe {values['recipe']['name']} ({values['recipe']['hash']})"]
+    lines += [STAMP, ""] if values["not_for_use"] else [""]
     lines.append(table(("videos", "count"), [*videos["by_state"].items(), ("all", videos["total"])]))
     if videos["by_reason"]:
         lines += ["", table(("not usable because", "count"), list(videos["by_reason"].items()))]
@@ -34,6 +36,7 @@ def status(common: Common) -> int:
 def overview(workspace: Any) -> dict[str, Any]:
     """The figures of `status --json`."""
     from v2a_data.curate.stage import drop_reasons, verdicts
+    from v2a_data.models.choice import not_for_use
 
     ledger = workspace.ledger
     recipe = workspace.recipe()
@@ -44,6 +47,7 @@ def overview(workspace: Any) -> dict[str, Any]:
     return {
         "workspace": str(workspace.root),
         "recipe": {"name": recipe.name if recipe else None, "hash": recipe.hash if recipe else None},
+        "not_for_use": not_for_use(recipe),
         "videos": {
             "total": sum(states.values()),
             "by_state": states,

@@ -11,6 +11,8 @@ from typing import Any
 KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 INDEX_FILE = "index.parquet"
 SPLITS = ("train", "validation", "test")
+# Said wherever a sample's `not_for_use` is true.
+STAMP = "NOT FOR USE: judged by tiny models that only know the synthetic world"
 
 # Same fields in every sample, in this order; null where nothing was measured.
 SAMPLE_FIELDS = (
@@ -41,6 +43,7 @@ SAMPLE_FIELDS = (
     "recipe",
     "recipe_hash",
     "models",
+    "not_for_use",
     "licence",
     "v2a_data",
 )

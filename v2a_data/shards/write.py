@@ -20,6 +20,7 @@ from v2a_data.ledger import Ledger, Row
 from v2a_data.media.client import shared_child, twice
 from v2a_data.media.cut import CutSpec
 from v2a_data.media.probe import Probe
+from v2a_data.models.choice import not_for_use
 from v2a_data.progress import Progress
 from v2a_data.recipe import Recipe, digest
 from v2a_data.runs import package_version
@@ -155,6 +156,7 @@ class _Run:
         self.open: dict[str, int] = {}
         self.cut: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
         self.models = _models(recipe)
+        self.not_for_use = not_for_use(recipe)
 
     def start(self, engine: Engine, progress: Progress) -> None:
         def record(_: Job, answer: CutAnswer) -> None:
@@ -284,6 +286,7 @@ class _Run:
             "recipe": recipe.name,
             "recipe_hash": recipe.hash,
             "models": self.models,
+            "not_for_use": self.not_for_use,
             "licence": SOURCES[row["source"]].licence,
             "v2a_data": __version__,
         }
