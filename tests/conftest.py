@@ -10,6 +10,7 @@ sys.path[:0] = [
     str(Path(__file__).parent),
     str(Path(__file__).parent / "fetch"),
     str(Path(__file__).parent / "scorers"),
+    str(Path(__file__).parent / "models"),
 ]
 
 from makers import Clip, make

@@ -149,8 +149,8 @@ def test_a_missing_model_is_exit_5_with_the_way_out(
     over = ["--set", "scorers.audio_tags.model=ced-tiny", "--set", "labels=['Airplane', 'Drum']"]
     code, _, err = call("curate", "-w", tmp_path / "w", "--recipe", "keep_all", *over, "--force", "--workers", "0")
     assert code == 5
-    assert str(tmp_path / "ced-tiny.onnx") in err
-    assert "--recipe keep_all" in err
+    assert str(tmp_path / "ced-tiny" / "model.onnx") in err
+    assert "run `v2a-data models pull ced-tiny`" in err
 
 
 def test_a_changed_recipe_is_a_diff(built: Path) -> None:

@@ -45,12 +45,15 @@ COMMON = {
 COMMANDS = {
     ("v2a-data", "labels"): set(),
     ("v2a-data", "fetch"): {"--label", "--source", "--input", "--ids-only", "--ids-file", "--url", "--limit", "--dry-run", "--force"},
-    ("v2a-data", "curate"): {"--only", "--dry-run", "--force"},
+    ("v2a-data", "curate"): {"--only", "--models", "--dry-run", "--force"},
     ("v2a-data", "shard"): {"--samples-per-shard", "--dry-run", "--force"},
-    ("v2a-data", "run"): {"--until-kept", "--dry-run", "--force"},
+    ("v2a-data", "run"): {"--until-kept", "--models", "--dry-run", "--force"},
     ("v2a-data", "status"): set(),
     ("v2a-data", "explain"): set(),
     ("v2a-data", "recipe", "new"): {"--output", "-o", "--dry-run", "--force"},
+    ("v2a-data", "models", "list"): set(),
+    ("v2a-data", "models", "pull"): {"--dry-run"},
+    ("v2a-data", "models", "verify"): set(),
     ("v2a-data", "synth"): {
         "--videos", "--seed", "--labels", "--lines", "--seconds", "--faults", "--no-faults", "--sound", "--no-sound",
         "--serve", "--port", "--dry-run",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from v2a.models import MODELS
 
 from v2a_data import resources
 from v2a_data.errors import UsageError
+from v2a_data.models.registry import MODELS as PULLED
+from v2a_data.models.registry import SUFFIXES, TINY, ModelRow
 from v2a_data.registry import Registry
 from v2a_data.scorers import SCORERS
 from v2a_data.scorers.base import Field, Needs, VideoTap
@@ -70,7 +73,77 @@ def test_the_contract_notices_what_is_missing() -> None:
 
     assert complaints("scorer", "x", Bare) == ["no licence", "no version", "no writes", "no docstring"]
     assert complaints("scorer", "x", Vague) == ["no licence", "no version", "a field without unit or meaning"]
-    assert complaints("source", "y", Bare) == ["no licence", "no citation", "no note", "no docstring", "its name is not the row's"]
+    assert complaints("source", "y", Bare) == [
+        "no licence",
+        "no citation",
+        "no note",
+        "no docstring",
+        "its name is not the row's",
+    ]
+
+
+def row_complaints(row: ModelRow) -> list[str]:
+    """What a row of the table of models lacks."""
+    from v2a_data.scorers.taggers import family
+
+    found = [f"no {name}" for name in ("licence", "source", "note") if len(getattr(row, name)) < 3]
+    found += [f"{file.name} is no safe format" for file in row.files if Path(file.name).suffix not in SUFFIXES]
+    found += [
+        f"{file.name}: no sha256" for file in row.files if file.sha256 and not re.fullmatch("[0-9a-f]{64}", file.sha256)
+    ]
+    if row.packaged == bool(row.repo):
+        found.append("neither packaged nor pulled, or both")
+    if row.revision and not re.fullmatch("[0-9a-f]{40}", row.revision):
+        found.append("its revision is no full commit")
+    if row.scorer is None and "use" not in row.note and row.kind != "clap":
+        found.append("the note does not say that nothing uses it")
+    if row.scorer is not None:
+        if row.weights is None:
+            found.append("no weights")
+        if not SCORERS[row.scorer].uses_model:
+            found.append("its scorer uses no model")
+        if row.kind == "tagger":
+            family(str(row.family))
+    return found
+
+
+@pytest.mark.parametrize("name", PULLED)
+def test_every_model_says_what_and_whose_it_is(name: str) -> None:
+    assert PULLED[name].name == name
+    assert row_complaints(PULLED[name]) == []
+
+
+def test_clip_rows_are_where_open_clip_looks_for_them() -> None:
+    import open_clip
+
+    for row in PULLED.values():
+        if row.kind == "clip" and not row.packaged:
+            assert open_clip.get_pretrained_cfg(*row.name.split("/"))["hf_hub"] == f"{row.repo}/"
+
+
+def test_recipes_name_models_of_the_table_and_no_tiny_ones() -> None:
+    from v2a_data.derive import derived_table
+    from v2a_data.models.choice import model_names
+    from v2a_data.recipe import build_recipe, load_recipe
+
+    shipped = [load_recipe(path.stem) for path in resources.pipelines().glob("*.toml")]
+    for recipe in (*shipped, build_recipe(derived_table(["Helicopter"], "youtube8m", None), "derived")):
+        named = {config.model for config in recipe.scorers.values() if hasattr(config, "model")}
+        assert named == set(model_names(recipe))
+        assert recipe.name == "demo" or not named & set(TINY)
+
+
+def test_the_contract_of_models_notices_what_is_missing() -> None:
+    from v2a_data.models.registry import ModelFile
+
+    bare = ModelRow(
+        name="x", kind="clip", files=(ModelFile("x.bin", "12"),), licence="", source="", note="", revision="main"
+    )
+    assert row_complaints(bare) == [
+        "no licence", "no source", "no note", "x.bin is no safe format", "x.bin: no sha256",
+        "neither packaged nor pulled, or both", "its revision is no full commit",
+        "the note does not say that nothing uses it",
+    ]  # fmt: skip
 
 
 def test_unknown_names_show_the_nearest() -> None:
