@@ -49,6 +49,7 @@ def test_airplane_is_what_seed_paper_000_asks_for() -> None:
         ({"name": "x", "clips": {"seconds": "ten"}}, "expected float, got 'ten'"),
         ({"name": "x", "shard": {"fps": "0/1"}}, "must be above 0"),
         ({"name": "x", "shard": {"fps": "thirty"}}, 'expected a fraction such as "25/1"'),
+        ({"name": "x", "shard": {"fps": float("inf")}}, 'expected a fraction such as "25/1"'),
         ({"name": "x", "shard": {"fps": "30000/1001"}}, "rate_hz / fps must be whole"),
         ({"name": "x", "shard": {"width": 255}}, "width and height must be even"),
         ({"name": "x", "scorers": {"motoin": {}}}, "unknown scorer 'motoin'; did you mean 'motion'?"),

@@ -204,7 +204,7 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Fraction:
         try:
             number = Fraction(value)
-        except (ValueError, TypeError, ZeroDivisionError):
+        except (ValueError, TypeError, ZeroDivisionError, OverflowError):
             raise UsageError(f'{where}: expected a fraction such as "25/1", got {value!r}') from None
         if number <= 0:
             raise UsageError(f"{where}: must be above 0, got {value!r}")
