@@ -15,6 +15,29 @@ def distractors(draw: Draw, duration_s: float) -> list[Painted]:
     return [_Drifter(draw, duration_s, n) for n in range(count)]
 
 
+def near_things(draw: Draw, duration_s: float) -> list[Painted]:
+    """None to two soft shapes close to the camera, out of focus, at the edges of the picture."""
+    count = int(draw.choice("near_things", (0, 0, 1, 2)))
+    return [_Blur(draw, duration_s, n) for n in range(count)]
+
+
+class _Blur:
+    """A leaf, shoulder or post in front of the lens: a soft spot that sways at an edge."""
+
+    def __init__(self, draw: Draw, duration_s: float, n: int) -> None:
+        rng = draw.child(f"near {n}")
+        self._colour = cloth(rng)
+        self._side, self._height = (-1 if rng.random() < 0.5 else 1), float(rng.uniform(-0.1, 1.1))
+        self._size = draw.uniform(f"near_{n}_size", 0.35, 0.7)
+        self._times = np.arange(0, duration_s + 1, 0.05)
+        self._sway = 0.06 * slow_curve(rng, self._times, 3.0)
+
+    def paint(self, canvas: Canvas, time_s: float) -> None:
+        x = canvas.aspect / 2 * (1 + self._side) + float(np.interp(time_s, self._times, self._sway))
+        for k in range(3):
+            canvas.glow(x, self._height + 0.22 * (k - 1) * self._size, self._size, self._colour, 0.9)
+
+
 class _Drifter:
     """A ball, bird, car, leaf, walker or kite on a slow random path."""
 

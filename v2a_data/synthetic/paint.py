@@ -99,7 +99,7 @@ class Canvas:
 
     def ball(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
         """An ellipse shaded like a ball lit from the upper left."""
-        for step, light in enumerate((0.72, 0.86, 1.0, 1.1, 1.22)):
+        for step, light in enumerate((0.76, 0.88, 0.97, 1.05, 1.12)):
             shrink, shift = 1 - 0.19 * step, 0.06 * step
             self.ellipse(x - shift * rx, y - shift * ry, rx * shrink, ry * shrink, shaded(colour, light))
 

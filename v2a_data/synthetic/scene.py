@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from v2a_data.synthetic.backdrops import backdrop
-from v2a_data.synthetic.distractors import distractors
+from v2a_data.synthetic.distractors import distractors, near_things
 from v2a_data.synthetic.draw import Draw
 from v2a_data.synthetic.paint import Canvas
 from v2a_data.synthetic.subject import Painted, Subject
@@ -27,6 +27,7 @@ class Scene:
         self.subject, self.draw, self.duration_s = subject, draw, duration_s
         self._backdrop = backdrop(draw.child("backdrop"))
         self._distractors = distractors(draw, duration_s)
+        self._near = near_things(draw, duration_s)
         self._times = np.arange(0, duration_s + 1, _STEP_S)
         self._view = self._camera()
         self._light = self._lights()
@@ -39,6 +40,8 @@ class Scene:
             for thing in self._distractors:
                 thing.paint(canvas, time_s)
             (shown or self.subject).paint(canvas, time_s)
+            for thing in self._near:
+                thing.paint(canvas, time_s)
         ramp = np.arange(256)[None] * (light * self._light[1])[:, None]
         canvas.tone(np.clip(ramp, 0, 255).astype(np.uint8).reshape(-1).tolist())
 
@@ -69,9 +72,9 @@ class Scene:
     def _lights(self) -> tuple[np.ndarray, np.ndarray]:
         """Brightness over time and the light's colour (3,)."""
         rng = self.draw.child("light")
-        exposure = self.draw.uniform("exposure", 0.75, 1.15)
+        exposure = self.draw.uniform("exposure", 0.65, 1.2)
         drift = self.draw.uniform("light_drift", 0.02, 0.12)
-        cast = np.asarray([self.draw.uniform(f"light_{name}", 0.88, 1.1) for name in ("red", "green", "blue")])
+        cast = np.asarray([self.draw.uniform(f"light_{name}", 0.75, 1.15) for name in ("red", "green", "blue")])
         return exposure * (1 + drift * slow_curve(rng, self._times, 3.0)), cast
 
     def _paint_backdrop(self, canvas: Canvas, x: float, y: float, zoom: float) -> None:
@@ -100,13 +103,14 @@ class Scene:
         pitch = 2 * np.pi * self.draw.uniform("hum_hz", 45.0, 240.0)
         hum = sum(np.sin(k * pitch * times + rng.uniform(0, 6)) / k**1.5 for k in range(1, 5))
         mixed = self._coloured(rough, "background") + self.draw.uniform("hum", 0.0, 0.8) * hum
-        quiet = 10 ** (-self.draw.uniform("snr_db", 15.0, 26.0) / 20)
+        quiet = 10 ** (-self.draw.uniform("snr_db", 11.0, 22.0) / 20)
         return mixed * (_LOUDNESS * quiet / max(_loud(mixed), 1e-9))
 
     def _coloured(self, sound: np.ndarray, name: str) -> np.ndarray:
-        """Each octave louder or softer by up to 9 dB, as rooms and microphones do."""
+        """Each octave louder or softer by up to 9 dB and all tilted by up to 5 dB per octave, as microphones do."""
         gains = [self.draw.uniform(f"{name}_{hz:.0f}_hz_db", -9.0, 9.0) for hz in BANDS_HZ]
-        return filtered(sound, SYNTH_HZ, BANDS_HZ, np.asarray(gains))
+        tilt = self.draw.uniform(f"{name}_tilt_db", -5.0, 5.0) * (np.arange(len(BANDS_HZ)) - len(BANDS_HZ) / 2)
+        return filtered(sound, SYNTH_HZ, BANDS_HZ, np.asarray(gains) + tilt)
 
     def _room(self) -> np.ndarray:
         """An impulse response: the direct sound, then noise that dies away (60 dB in 0.1..0.45 s)."""

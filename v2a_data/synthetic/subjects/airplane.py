@@ -31,6 +31,9 @@ class Airplane(Thing):
         self.phase = draw.uniform("phase", 0.0, 1.0)
         self.blade_pass_hz = draw.uniform("blade_pass_hz", 60.0, 170.0)
         self.middle_m = draw.uniform("middle_m", 18.0, 40.0)
+        self.wash = draw.uniform("wash", 0.2, 1.2)
+        self.wash_tilt = draw.uniform("wash_tilt", 0.2, 1.4)
+        self.slope = draw.uniform("slope", 0.1, 1.2)
         self.climb = draw.uniform("climb", -0.07, 0.07)
         self.view_rad = draw.uniform("view_rad", -0.45, 0.25)
         self.bank_rad = draw.uniform("bank_rad", 0.15, 0.5)
@@ -98,9 +101,11 @@ class Airplane(Thing):
         rate = np.interp(times, self._times, self.blade_pass_hz * self._throttle * self._doppler)
         phase = 2 * np.pi * np.cumsum(rate) / SYNTH_HZ
         near = np.interp(times, self._times, self.middle_m * (1 - _RADIUS) / self.distance_m(self._times))
-        hum = harmonics(phase, SYNTH_HZ, rate, lambda k, _: near ** (0.2 * k) / k**0.6, 16)
-        wash = noise(self.draw.child("wash"), self.samples, 1.0) * np.interp(times, self._times, self._throttle**2)
-        return near**1.6 * (0.3 * hum + 0.5 * wash)
+        hum = harmonics(phase, SYNTH_HZ, rate, lambda k, _: near ** (0.2 * k) / k**self.slope, 16)
+        wash = noise(self.draw.child("wash"), self.samples, self.wash_tilt) * np.interp(
+            times, self._times, self._throttle**2
+        )
+        return near**1.6 * (0.3 * hum + self.wash * wash)
 
 
 def _plane(body: Colour, trim: Colour) -> Solid:

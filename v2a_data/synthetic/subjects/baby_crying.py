@@ -23,10 +23,10 @@ class BabyCrying(Thing):
     def __init__(self, draw: Draw, duration_s: float) -> None:
         super().__init__(draw, duration_s)
         self.cry_hz = draw.uniform("cry_hz", 0.75, 1.35)
-        self.pitch_hz = draw.uniform("pitch_hz", 310.0, 600.0)
-        self.throat = draw.uniform("throat", 0.85, 1.25)
+        self.pitch_hz = draw.uniform("pitch_hz", 280.0, 640.0)
+        self.throat = draw.uniform("throat", 0.75, 1.45)
         self.bend = draw.uniform("bend", 0.05, 0.25)
-        self.breath = draw.uniform("breath", 0.05, 0.3)
+        self.breath = draw.uniform("breath", 0.05, 0.5)
         self.share = draw.uniform("share", 0.5, 0.68)
         rng = draw.child("paint")
         self.skin, self.suit, self.hat = skin(rng), cloth(rng), cloth(rng)

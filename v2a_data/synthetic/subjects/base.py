@@ -18,11 +18,11 @@ class Pose:
     A thing is drawn about (0, 0) within about ±0.5; 1 is `size` of the picture's height.
     """
 
-    def __init__(self, draw: Draw, *, size: tuple[float, float] = (0.7, 1.0)) -> None:
-        self.x = draw.uniform("x", -0.28, 0.28)
-        self.y = draw.uniform("y", 0.42, 0.6)
+    def __init__(self, draw: Draw, *, size: tuple[float, float] = (0.6, 0.95)) -> None:
+        self.x = draw.uniform("x", -0.48, 0.48)
+        self.y = draw.uniform("y", 0.38, 0.64)
         self.size = draw.uniform("size", *size)
-        self.tilt_rad = draw.uniform("tilt_rad", -0.12, 0.12)
+        self.tilt_rad = draw.uniform("tilt_rad", -0.25, 0.25)
         self.mirrored = draw.choice("mirrored", (False, True))
 
     @contextmanager

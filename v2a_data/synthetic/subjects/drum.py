@@ -28,7 +28,7 @@ class Drum(Thing):
     def __init__(self, draw: Draw, duration_s: float) -> None:
         super().__init__(draw, duration_s)
         self.radius = draw.uniform("radius", 0.26, 0.42)
-        self.tension = draw.uniform("tension", 0.6, 2.6)
+        self.tension = draw.uniform("tension", 0.5, 4.0)
         self.pitch_hz = 45.0 * self.tension / self.radius
         self.tempo_hz = draw.uniform("tempo_hz", 1.4, 3.2)
         self.decay_s = draw.uniform("decay_s", 0.08, 0.2)
@@ -123,5 +123,5 @@ class Drum(Thing):
             loud = strength**1.5 * (1 / _MODES) ** (1.6 - 0.8 * strength - 0.5 * self.bright)
             add_at(out, 0.25 * damped_modes(SYNTH_HZ, self.pitch_hz * _MODES, falling, loud), hit_s, SYNTH_HZ)
             crack = noise(rng, len(fade), 0.0) * fade
-            add_at(out, (0.1 + 0.3 * self.bright) * strength**1.5 * crack, hit_s, SYNTH_HZ)
+            add_at(out, (0.05 + 0.9 * self.bright**2) * strength**1.5 * crack, hit_s, SYNTH_HZ)
         return np.tanh(out)

@@ -24,12 +24,13 @@ class Fireworks(Thing):
     def __init__(self, draw: Draw, duration_s: float) -> None:
         super().__init__(draw, duration_s)
         self.burst_hz = draw.uniform("burst_hz", 0.9, 2.0)
-        self.boom_hz = draw.uniform("boom_hz", 70.0, 260.0)
+        self.boom_hz = draw.uniform("boom_hz", 80.0, 600.0)
         self.crack_hz = draw.uniform("crack_hz", 1200.0, 6000.0)
         self.boom_s = draw.uniform("boom_s", 0.1, 0.28)
+        self.crack = draw.uniform("crack", 0.3, 1.6)
         self.crackle = draw.uniform("crackle", 0.0, 0.3)
         self.hiss = draw.uniform("hiss", 0.02, 0.08)
-        self.sparks = draw.choice("sparks", (36, 48, 64))
+        self.sparks = draw.choice("sparks", (70, 90, 110))
 
     @cached_property
     def events_s(self) -> np.ndarray:
@@ -72,7 +73,7 @@ class Fireworks(Thing):
         times = np.arange(round(5 * self.boom_s * SYNTH_HZ)) / SYNTH_HZ
         boom = band_noise(rng, len(times), SYNTH_HZ, 25.0, self.boom_hz) * np.exp(-times / self.boom_s)
         crack = band_noise(rng, len(times), SYNTH_HZ, 250.0, self.crack_hz) * np.exp(-times / (0.2 * self.boom_s))
-        return 0.5 * boom + 0.5 * crack
+        return 0.5 * boom + self.crack * crack
 
     def _rise(self, rng: np.random.Generator) -> np.ndarray:
         times = np.arange(round(_RISE_S * SYNTH_HZ)) / SYNTH_HZ
@@ -94,7 +95,7 @@ class _Shell:
 
     def __init__(self, rng: np.random.Generator, sparks: int, strength: float) -> None:
         self.x, self.y = float(rng.uniform(-0.3, 0.3)), float(rng.uniform(-0.28, 0.02))
-        self.reach = 0.45 * strength
+        self.reach = 0.5 * strength
         self.colours = (hued(rng, (0.4, 0.9), (0.9, 1.0)), hued(rng, (0.2, 0.9), (0.9, 1.0)))
         angles = np.arange(sparks) * 2.39996 + rng.normal(0, 0.15, sparks)
         # Directions over a ball, seen flat.
@@ -124,17 +125,17 @@ class _Shell:
 
     def paint_sparks(self, canvas: Canvas, since_s: float) -> None:
         left = 1 - since_s / _LIFE_S
-        canvas.glow(self.x, self.y, 1.15 * self.reach, (22, 20, 28), 0.75 * left)
+        canvas.glow(self.x, self.y, 1.7 * self.reach, (20, 18, 26), 0.95 * left**0.5)
         if since_s < 0.16:
             flash = 1 - since_s / 0.16
             canvas.glow(self.x, self.y, 0.75 * self.reach + 0.15, (255, 246, 220), flash)
-        heads, tails = self._spots(since_s), self._spots(max(0.0, since_s - 0.05 - 0.06 * left))
+        heads, tails = self._spots(since_s), self._spots(max(0.0, since_s - 0.1 - 0.08 * left))
         for k, ((x0, y0), (x1, y1)) in enumerate(zip(heads.tolist(), tails.tolist(), strict=True)):
             glitter = 0.6 + 0.4 * np.sin(38 * since_s + self._twinkle[k])
             strong = int(255 * min(1.0, 1.5 * left) * (glitter if left < 0.6 else 1.0))
             red, green, blue = self._colour(k, since_s)
-            canvas.line(x0, y0, x1, y1, 0.011, (red, green, blue, strong // 2))
-            canvas.ellipse(x0, y0, 0.011, 0.011, (red, green, blue, strong))
+            canvas.line(x0, y0, x1, y1, 0.009, (red, green, blue, strong // 2))
+            canvas.ellipse(x0, y0, 0.009, 0.009, (red, green, blue, strong))
 
     def _colour(self, k: int, since_s: float) -> Colour:
         return mixed((255, 250, 235), self.colours[k % 2], min(1.0, 3 * since_s))

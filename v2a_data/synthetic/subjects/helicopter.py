@@ -26,10 +26,11 @@ class Helicopter(Thing):
         super().__init__(draw, duration_s)
         self.chop_hz = draw.uniform("chop_hz", 3.6, 6.6)
         self.blades = draw.choice("blades", (2, 3))
-        self.thump_hz = draw.uniform("thump_hz", 50.0, 160.0)
-        self.bright_hz = draw.uniform("bright_hz", 500.0, 3500.0)
+        self.thump_hz = draw.uniform("thump_hz", 50.0, 220.0)
+        self.bright_hz = draw.uniform("bright_hz", 400.0, 6000.0)
         self.whine_hz = draw.uniform("whine_hz", 250.0, 900.0)
-        self.whine = draw.uniform("whine", 0.02, 0.2)
+        self.thump = draw.uniform("thump", 0.1, 0.8)
+        self.whine = draw.uniform("whine", 0.02, 0.3)
         self.yaw_rad = draw.uniform("yaw_rad", 0.15, 0.75)
         self.start = draw.uniform("start", 0.0, 1.0)
         self._times = np.arange(0, duration_s + 1, 0.005)
@@ -106,7 +107,7 @@ class Helicopter(Thing):
         phase = 2 * np.pi * np.cumsum(self.whine_hz * speed) / SYNTH_HZ
         whine = harmonics(phase, SYNTH_HZ, self.whine_hz * speed, lambda k, _: 1 / k, 5)
         wash = noise(rng, self.samples, 1.2)
-        return near**1.8 * (0.5 * clap + 0.7 * thump + self.whine * whine + 0.06 * wash)
+        return near**1.8 * (0.5 * clap + self.thump * thump + self.whine * whine + 0.06 * wash)
 
 
 def _hull(body: Colour, trim: Colour) -> Solid:

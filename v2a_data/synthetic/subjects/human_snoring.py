@@ -16,6 +16,14 @@ from v2a_data.synthetic.subjects.base import Thing, beats, bumps
 from v2a_data.synthetic.tones import SYNTH_HZ, band_noise, formants, harmonics, slow_curve
 
 _RISE_S = 0.1
+_FACE = [
+    (-0.13, -0.03), (-0.115, -0.1), (-0.07, -0.14), (-0.035, -0.13), (-0.01, -0.2), (0.018, -0.205), (0.03, -0.15),
+    (0.05, -0.15), (0.062, -0.13), (0.05, -0.06), (0.08, 0.03), (0.0, 0.1), (-0.1, 0.06),
+]  # fmt: skip
+_JAW = [
+    (0.025, -0.1), (0.045, -0.125), (0.06, -0.105), (0.085, -0.112), (0.115, -0.075), (0.12, 0.0), (0.07, 0.09),
+    (0.0, 0.05),
+]  # fmt: skip
 
 
 class HumanSnoring(Thing):
@@ -25,8 +33,9 @@ class HumanSnoring(Thing):
         super().__init__(draw, duration_s)
         self.breath_hz = draw.uniform("breath_hz", 0.4, 0.75)
         self.flutter_hz = draw.uniform("flutter_hz", 28.0, 80.0)
-        self.throat = draw.uniform("throat", 0.6, 1.7)
-        self.rasp = draw.uniform("rasp", 0.2, 1.2)
+        self.throat = draw.uniform("throat", 0.55, 2.2)
+        self.rasp = draw.uniform("rasp", 0.2, 1.6)
+        self.rasp_hz = draw.uniform("rasp_hz", 1200.0, 6000.0)
         self.share = draw.uniform("share", 0.36, 0.48)
         self.belly = draw.uniform("belly", 0.1, 0.18)
         rng = draw.child("paint")
@@ -62,7 +71,7 @@ class HumanSnoring(Thing):
     def paint(self, canvas: Canvas, time_s: float) -> None:
         now = np.asarray([time_s])
         mouth, chest = float(self.state(now)[0]), float(self.chest(now)[0])
-        with self.pose.on(canvas), canvas.at(0.1, 0.05, 1.15):
+        with self.pose.on(canvas), canvas.at(0.06, 0.0, 1.25):
             self._paint_bed(canvas)
             with canvas.at(-0.34, 0.06, 1.0, -0.1 - 0.16 * mouth):
                 self._paint_head(canvas, mouth, time_s)
@@ -77,23 +86,27 @@ class HumanSnoring(Thing):
 
     def _paint_head(self, canvas: Canvas, mouth: float, time_s: float) -> None:
         """In profile, face up: the nose points up, the chin to the right."""
-        face = self.skin
-        canvas.ellipse(-0.03, 0.0, 0.155, 0.13, self.hair)
-        canvas.ball(0.0, -0.01, 0.15, 0.125, face)
+        face, shade = self.skin, shaded(self.skin, 0.86)
+        canvas.limb(0.05, 0.06, 0.17, 0.1, 0.075, 0.08, shaded(face, 0.75))
+        canvas.ellipse(-0.05, 0.01, 0.14, 0.14, self.hair)
+        canvas.ellipse(-0.01, 0.0, 0.13, 0.125, shade)
+        canvas.polygon(_FACE, face)
+        canvas.polygon([(0.0, -0.03), (0.05, -0.13), (0.13, -0.1), (0.1, 0.0)], (78, 20, 28))
+        # The jaw drops and the lips flutter while the snore lasts.
+        flutter = 0.05 * mouth * np.sin(2 * np.pi * 11 * time_s)
+        with canvas.at(0.02, 0.0, 1.0, 0.62 * mouth + flutter):
+            canvas.polygon(_JAW, shaded(face, 0.95))
+            canvas.limb(0.042, -0.118, 0.058, -0.108, 0.012, 0.012, (186, 92, 92))
+        canvas.limb(0.04, -0.142, 0.056, -0.136, 0.011, 0.012, (186, 92, 92))
+        canvas.line(-0.058, -0.094, -0.018, -0.098, 0.013, shaded(face, 0.4))
+        canvas.line(-0.09, -0.128, -0.04, -0.143, 0.018, self.hair)
+        canvas.ellipse(-0.035, 0.03, 0.028, 0.036, shaded(face, 0.92))
+        canvas.ellipse(-0.033, 0.032, 0.014, 0.02, shaded(face, 0.68))
         if self._cap:
-            canvas.polygon([(-0.02, -0.13), (-0.15, -0.09), (-0.17, 0.06), (-0.36, 0.14)], self.blanket)
-            canvas.ball(-0.36, 0.14, 0.035, 0.035, (240, 238, 230))
-        # Nose, closed eye, brow, ear.
-        canvas.polygon([(-0.01, -0.12), (0.03, -0.205), (0.055, -0.195), (0.065, -0.11)], shaded(face, 1.08))
-        canvas.line(-0.05, -0.085, -0.012, -0.105, 0.014, shaded(face, 0.45))
-        canvas.line(-0.085, -0.11, -0.03, -0.14, 0.02, self.hair)
-        canvas.ellipse(-0.03, 0.035, 0.03, 0.022, shaded(face, 0.8))
-        # Lips part and flutter while the snore lasts.
-        gap = 0.012 + 0.085 * mouth + 0.012 * mouth * np.sin(2 * np.pi * 11 * time_s)
-        canvas.polygon([(0.07, -0.125), (0.07 + gap, -0.1), (0.09 + 0.3 * gap, -0.02)], (92, 26, 32))
-        canvas.limb(0.065, -0.125, 0.075, -0.09, 0.016, 0.014, (190, 96, 92))
-        canvas.limb(0.08 + gap, -0.095, 0.085 + gap, -0.07, 0.016, 0.016, (190, 96, 92))
-        canvas.limb(0.09 + gap, -0.075, 0.1 + 0.6 * gap, 0.0, 0.035, 0.05, shaded(face, 0.97))
+            canvas.polygon([(-0.09, -0.14), (-0.2, -0.07), (-0.19, 0.1), (-0.1, 0.13), (-0.06, 0.02)], self.blanket)
+            canvas.polygon([(-0.18, -0.09), (-0.19, 0.1), (-0.38, 0.16)], shaded(self.blanket, 0.85))
+            canvas.limb(-0.085, -0.135, -0.07, 0.12, 0.02, 0.02, (238, 236, 230))
+            canvas.ball(-0.38, 0.16, 0.035, 0.035, (240, 238, 230))
 
     def _paint_blanket(self, canvas: Canvas, chest: float) -> None:
         rise = 0.1 + self.belly * (0.35 + 0.9 * chest)
@@ -117,7 +130,7 @@ class HumanSnoring(Thing):
         peaks = (self.throat * (280 + 240 * snore), self.throat * 1050, self.throat * 2300)
         widths = (130.0 * self.throat, 260.0, 420.0)
         voiced = harmonics(phase, SYNTH_HZ, pitch, lambda k, hz: 0.04 + formants(hz, peaks, widths), 44)
-        rasp = band_noise(rng, self.samples, SYNTH_HZ, 300 * self.throat, 2600 * self.throat)
+        rasp = band_noise(rng, self.samples, SYNTH_HZ, 250 * self.throat, self.rasp_hz)
         gate = 0.35 + 0.65 * np.clip(np.sin(phase), 0, 1)
         air = band_noise(rng, self.samples, SYNTH_HZ, 700.0, 4000.0)
         return snore**1.3 * (0.35 * voiced + self.rasp * rasp * gate) + 0.05 * out * air

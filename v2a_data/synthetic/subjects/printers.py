@@ -25,14 +25,15 @@ class Printers(Thing):
     def __init__(self, draw: Draw, duration_s: float) -> None:
         super().__init__(draw, duration_s)
         self.stroke_hz = draw.uniform("stroke_hz", 1.2, 2.2)
-        self.step_hz = draw.uniform("step_hz", 120.0, 640.0)
+        self.step_hz = draw.uniform("step_hz", 80.0, 800.0)
         self.buzz = draw.uniform("buzz", 0.2, 1.0)
         self.hiss = draw.uniform("hiss", 0.1, 0.5)
-        self.hiss_hz = draw.uniform("hiss_hz", 1200.0, 5000.0)
+        self.hiss_hz = draw.uniform("hiss_hz", 800.0, 5500.0)
         self.share = draw.uniform("share", 0.55, 0.7)
         rng = draw.child("paint")
         self.body, self.lid, self.ink = lacquer(rng), lacquer(rng), hued(rng, (0.3, 0.9), (0.2, 0.7))
-        self.page = shaded((246, 244, 238), rng.uniform(0.85, 1.0))
+        self.page = hued(rng, (0.0, 0.4), (0.6, 1.0))
+        self.slot = hued(rng, (0.0, 0.4), (0.12, 0.5))
         self._words = rng.uniform(0.25, 1.0, 64)
         self._times = np.arange(0, duration_s + 1, 0.005)
 
@@ -66,18 +67,18 @@ class Printers(Thing):
         whole, part = int(run), run - int(run)
         across = part if whole % 2 == 0 else 1 - part
         speed = float(self.state(np.asarray([time_s]))[0])
-        with self.pose.on(canvas), canvas.at(0, 0, 1.1):
+        with self.pose.on(canvas), canvas.at(0, 0, 1.0):
             self._paint_back(canvas)
             self._paint_carriage(canvas, -0.3 + 0.6 * across, speed)
             self._paint_front(canvas, speed)
             self._paint_page(canvas, self.fed(time_s))
 
     def _paint_back(self, canvas: Canvas) -> None:
-        canvas.polygon([(-0.28, -0.5), (0.28, -0.5), (0.33, -0.22), (-0.33, -0.22)], shaded(self.lid, 0.7))
-        canvas.polygon([(-0.24, -0.46), (0.24, -0.46), (0.28, -0.22), (-0.28, -0.22)], self.page)
+        canvas.polygon([(-0.28, -0.44), (0.28, -0.44), (0.33, -0.22), (-0.33, -0.22)], shaded(self.lid, 0.7))
+        canvas.polygon([(-0.24, -0.41), (0.24, -0.41), (0.28, -0.22), (-0.28, -0.22)], self.page)
         canvas.polygon([(-0.5, -0.14), (-0.44, -0.24), (0.44, -0.24), (0.5, -0.14)], shaded(self.body, 1.25))
         canvas.polygon([(-0.5, -0.14), (0.5, -0.14), (0.5, 0.3), (-0.5, 0.3)], self.body)
-        canvas.polygon([(-0.42, -0.1), (0.42, -0.1), (0.42, 0.1), (-0.42, 0.1)], (34, 36, 42))
+        canvas.polygon([(-0.42, -0.1), (0.42, -0.1), (0.42, 0.1), (-0.42, 0.1)], self.slot)
         canvas.line(-0.42, -0.03, 0.42, -0.03, 0.022, (170, 172, 178))
         canvas.line(-0.42, -0.035, 0.42, -0.035, 0.008, (226, 228, 232))
 
@@ -93,7 +94,7 @@ class Printers(Thing):
     def _paint_front(self, canvas: Canvas, speed: float) -> None:
         canvas.polygon([(-0.5, 0.1), (0.5, 0.1), (0.5, 0.3), (-0.5, 0.3)], shaded(self.body, 0.88))
         canvas.polygon([(-0.5, 0.27), (0.5, 0.27), (0.48, 0.32), (-0.48, 0.32)], shaded(self.body, 0.6))
-        canvas.polygon([(-0.36, 0.15), (0.36, 0.15), (0.36, 0.21), (-0.36, 0.21)], (28, 28, 32))
+        canvas.polygon([(-0.36, 0.15), (0.36, 0.15), (0.36, 0.21), (-0.36, 0.21)], shaded(self.slot, 0.7))
         lamp = (90, 255, 120) if speed > 0.3 else (40, 96, 54)
         canvas.ellipse(0.43, 0.16, 0.018, 0.018, lamp)
         canvas.ellipse(0.43, 0.22, 0.018, 0.018, (200, 160, 60))
