@@ -10,7 +10,7 @@ from functools import lru_cache
 from math import cos, hypot, pi, sin
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
 # Red, green, blue and how opaque, each 0..255.
@@ -132,6 +132,18 @@ class Canvas:
         shown = picture.resize(size, Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
         self.image.paste(shown)
 
+    def picture(self, print_: Image.Image, x: float, y: float, width: float) -> None:
+        """Paste a picture, upright, its middle at (x, y)."""
+        wide = max(1, round(width * self.magnified))
+        high = max(1, round(wide * print_.height / print_.width))
+        px, py = self.place(x, y)
+        self.image.paste(print_.resize((wide, high)), (round(px - wide / 2), round(py - high / 2)))
+
+    def text(self, x: float, y: float, height: float, words: str, paint: Paint) -> None:
+        """Words, upright, their middle at (x, y)."""
+        size = max(4, round(height * self.magnified))
+        self._opaque.text(self.place(x, y), words, fill=paint, font=_font(size), anchor="mm")
+
     def tone(self, table: Sequence[int]) -> None:
         """Send each channel through a table of 3 x 256 values: exposure and colour of the light."""
         self.image.paste(self.image.point(table))
@@ -139,6 +151,11 @@ class Canvas:
     def pixels(self) -> np.ndarray:
         """`(height, width, 3)` uint8."""
         return np.asarray(self.image.reduce(self.scale) if self.scale > 1 else self.image).copy()
+
+
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
 
 
 @lru_cache(maxsize=256)

@@ -16,6 +16,8 @@ from v2a_data.synthetic.subjects.base import Thing
 from v2a_data.synthetic.tones import SYNTH_HZ, band_noise, harmonics, noise, slow_curve
 
 _REACH = 0.52
+# How flat the rotor's disc looks from here.
+_FLAT = 0.26
 _MAST = (0.06, -0.2, 0.0)
 
 
@@ -63,37 +65,46 @@ class Helicopter(Thing):
             for c in (1 / self._distance, self._x, self._y, self._turn, self._chops)
         )
         place = (canvas.aspect / 2 + self.pose.x + 0.1 * x, self.pose.y + 0.05 * y)
+        # Each blade that comes by lifts the hull a little: the hop of slow rotors.
+        hop = 0.022 * np.exp(-6.0 * (chops % 1.0))
         matrix = turn(self.yaw_rad + 0.25 * swing, -0.22, 0.1 * x + self.pose.tilt_rad)
         with canvas.at(*place, 1.15 * self.pose.size * near, flip=self.pose.mirrored):
-            self._body.paint(canvas, matrix)
-            self._paint_tail_rotor(canvas, matrix, time_s)
+            with canvas.at(0, -hop):
+                self._body.paint(canvas, matrix)
+                self._paint_tail_rotor(canvas, matrix, time_s)
             self._paint_rotor(canvas, matrix, 2 * np.pi * chops / self.blades)
 
     def _paint_rotor(self, canvas: Canvas, matrix: np.ndarray, angle: float) -> None:
         hub = matrix @ (_MAST[0], _MAST[1] - 0.07, 0.0)
         base = matrix @ _MAST
         canvas.line(base[0], base[1], hub[0], hub[1], 0.03, (70, 70, 75))
-        flat = 0.26
-        canvas.ellipse(hub[0], hub[1], _REACH, _REACH * flat, (210, 212, 218, 45))
+        canvas.ellipse(hub[0], hub[1], _REACH, _REACH * _FLAT, (210, 212, 218, 45))
         for blade in range(self.blades):
-            # Angle 0 points at the camera: down in the picture.
-            a = angle + 2 * np.pi * blade / self.blades
-            ends = [a - 0.05, a + 0.05]
-            blur = [a - 0.45, a - 0.3, a - 0.15, a]
-            rim = [(hub[0] + _REACH * np.sin(k), hub[1] + _REACH * flat * np.cos(k)) for k in blur]
-            canvas.polygon([(hub[0], hub[1]), *rim], (60, 60, 66, 70))
-            tips = [(hub[0] + _REACH * np.sin(k), hub[1] + _REACH * flat * np.cos(k)) for k in ends]
-            root = [(hub[0] - 0.01, hub[1] - 0.008), (hub[0] + 0.01, hub[1] + 0.008)]
-            canvas.polygon([root[0], tips[0], tips[1], root[1]], (38, 38, 42))
-            canvas.line(*tips[0], *tips[1], 0.025, (240, 210, 60))
+            self._paint_blade(canvas, (hub[0], hub[1]), angle + 2 * np.pi * blade / self.blades)
         canvas.ball(hub[0], hub[1], 0.03, 0.022, (90, 90, 95))
+
+    def _paint_blade(self, canvas: Canvas, hub: tuple[float, float], angle: float) -> None:
+        """One blade; angle 0 points at the camera, down in the picture, and catches the light there."""
+        x, y = hub
+
+        def rim(a: float) -> tuple[float, float]:
+            near = 1 + 0.15 * np.cos(a)
+            return x + near * _REACH * np.sin(a), y + near * _REACH * _FLAT * np.cos(a)
+
+        glint = float(np.exp(-((((angle + np.pi) % (2 * np.pi) - np.pi) / 0.45) ** 2)))
+        grey = round(40 + 200 * glint)
+        canvas.polygon([(x, y), *(rim(angle - back) for back in (0.45, 0.3, 0.15, 0.0))], (60, 60, 66, 70))
+        half = 0.05 + 0.05 * glint
+        one, two = rim(angle - half), rim(angle + half)
+        canvas.polygon([(x - 0.012, y - 0.008), one, two, (x + 0.012, y + 0.008)], (grey, grey, grey + 4))
+        canvas.line(*one, *two, 0.025, (240, 210, 60))
 
     def _paint_tail_rotor(self, canvas: Canvas, matrix: np.ndarray, time_s: float) -> None:
         hub = matrix @ (-0.56, -0.12, -0.02)
         canvas.ellipse(hub[0], hub[1], 0.075, 0.075, (210, 210, 215, 90))
         for k in range(2):
             a = 31.0 * time_s + np.pi * k
-            canvas.line(hub[0], hub[1], hub[0] + 0.08 * np.cos(a), hub[1] + 0.08 * np.sin(a), 0.014, (50, 50, 55))
+            canvas.line(hub[0], hub[1], hub[0] + 0.07 * np.cos(a), hub[1] + 0.08 * np.sin(a), 0.014, (50, 50, 55))
 
     def dry(self) -> np.ndarray:
         times = self.sound_times

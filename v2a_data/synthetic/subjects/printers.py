@@ -119,7 +119,7 @@ class Printers(Thing):
     def dry(self) -> np.ndarray:
         times, rng = self.sound_times, self.draw.child("motor")
         speed = self.state(times)
-        steps = self.step_hz * (0.3 + 0.7 * speed)
+        steps = self.step_hz * (0.7 + 0.3 * speed)
         phase = 2 * np.pi * np.cumsum(steps) / SYNTH_HZ
         motor = harmonics(phase, SYNTH_HZ, steps, lambda k, _: 1.0 / k**0.5 if k % 2 else 0.4 / k, 15)
         hiss = band_noise(rng, self.samples, SYNTH_HZ, 0.5 * self.hiss_hz, 1.6 * self.hiss_hz)
@@ -131,7 +131,7 @@ class Printers(Thing):
         size = round(0.1 * SYNTH_HZ)
         times = np.arange(size) / SYNTH_HZ
         shape = np.sin(np.pi * times / 0.1)
-        whirr = shape * np.sign(np.sin(2 * np.pi * 0.45 * self.step_hz * times)) * 0.03
+        whirr = shape * np.sign(np.sin(2 * np.pi * 0.45 * self.step_hz * times)) * 0.012
         click = rng.standard_normal(round(0.02 * SYNTH_HZ))
         click *= np.exp(-np.arange(len(click)) / (0.004 * SYNTH_HZ))
         for start_s in self.events_s:
