@@ -50,7 +50,8 @@ class WorldIndex:
         self.native: dict[str, str] = {short_key(row.native_id): row.native_id for row in rows}
         # Ids that are listed and no longer resolve, spread over the labels' lists.
         self.lost = [f"Go{n:02d}" for n in range(gone)]
-        self.lists = {mid_of(label): self._keys(rows, label) for label in sorted({row.label for row in rows})}
+        listed = [label for label in sorted({row.label for row in rows}) if find(youtube8m_labels(), label)]
+        self.lists = {mid_of(label): self._keys(rows, label) for label in listed}
 
     def _keys(self, rows: list[WorldRow], label: str) -> list[str]:
         keys = [short_key(row.native_id) for row in rows if row.label == label]
