@@ -126,7 +126,7 @@ def speed(seconds: float = 6.0) -> dict[str, float]:
 def agreement(label: str, scenes: int) -> dict[str, float]:
     """Means over scenes of 8 s: truth against detectors, own sound against another video's of the label.
 
-    onset_f1: onsets found in the whole scene's sound against the truth's events within 80 ms;
+    onset_f1: onsets found in the whole scene's sound against the truth's events within 50 ms;
     heard: correlation of loudness with the state; seen: correlation of motion with it. `other_…`: the
     same truth against the next scene's sound.
     """
@@ -138,7 +138,7 @@ def agreement(label: str, scenes: int) -> dict[str, float]:
         for name, sound in (("", sounds[number]), ("other_", sounds[(number + 1) % scenes])):
             row[f"{name}heard"] = heard(scene.subject, envelope(sound, RATE_HZ), ENVELOPE_PER_SECOND)[0]
             if label != "Airplane":  # a closest pass has no onset
-                row[f"{name}onset_f1"] = matched(onsets(sound, RATE_HZ), scene.subject.events_s, 0.08)
+                row[f"{name}onset_f1"] = matched(onsets(sound, RATE_HZ), scene.subject.events_s, 0.05)
         rows.append(row)
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 

@@ -102,9 +102,9 @@ def test_an_onset_detector_hears_the_truth(label: str) -> None:
     for seed in range(3):
         made = scene(label, seed)
         times = onsets(made.sound(RATE_HZ), RATE_HZ)
-        f1.append(matched(times, made.subject.events_s, 0.08))
-        found.append(recalled(times, made.subject.events_s, 0.08))
-    assert np.mean(f1) >= 0.75
+        f1.append(matched(times, made.subject.events_s, 0.05))
+        found.append(recalled(times, made.subject.events_s, 0.05))
+    assert np.mean(f1) >= 0.8
     assert np.mean(found) >= 0.9
 
 
@@ -209,8 +209,8 @@ def test_fixing_one_value_leaves_the_others() -> None:
 def test_ood_bands_are_near_and_above_nought() -> None:
     values = np.asarray([Draw(np.random.default_rng(n), ood=True).uniform("v", 1.0, 2.0) for n in range(300)])
     assert ((values < 1.0) | (values > 2.0)).all()
-    assert 0.6 <= values.min() < 1.0
-    assert 2.0 < values.max() <= 2.3
+    assert 0.8 <= values.min() < 1.0
+    assert 2.0 < values.max() <= 2.2
     none_below = [Draw(np.random.default_rng(n), ood=True).uniform("v", 0.0, 1.0) for n in range(50)]
     assert min(none_below) > 1.0
 

@@ -14,7 +14,7 @@ import numpy as np
 T = TypeVar("T")
 
 # Bands outside a range, as shares of its span: a gap, then this far.
-_GAP, _REACH = 0.03, 0.3
+_GAP, _REACH = 0.02, 0.16
 # A range above zero stays above zero: never below this share of its lower end.
 _LEAST = 0.6
 

@@ -14,7 +14,7 @@ from v2a_data.synthetic.palette import cloth, skin
 from v2a_data.synthetic.subjects.base import Thing, beats, bumps, last_before
 from v2a_data.synthetic.tones import SYNTH_HZ, band_noise, formants, harmonics
 
-_RISE_S = 0.07
+_RISE_S = 0.05
 
 
 class BabyCrying(Thing):

@@ -14,7 +14,7 @@ from v2a_data.synthetic.palette import lacquer, metal
 from v2a_data.synthetic.subjects.base import Thing, beats, bumps
 from v2a_data.synthetic.tones import SYNTH_HZ, band_noise, harmonics, slow_curve
 
-_RISE_S = 0.09
+_RISE_S = 0.05
 _CHIPS = 36
 
 

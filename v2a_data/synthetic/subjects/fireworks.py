@@ -28,7 +28,7 @@ class Fireworks(Thing):
         self.crack_hz = draw.uniform("crack_hz", 1200.0, 6000.0)
         self.boom_s = draw.uniform("boom_s", 0.1, 0.28)
         self.crack = draw.uniform("crack", 0.3, 1.6)
-        self.crackle = draw.uniform("crackle", 0.0, 0.3)
+        self.crackle = draw.uniform("crackle", 0.0, 0.14)
         self.hiss = draw.uniform("hiss", 0.02, 0.08)
         self.sparks = draw.choice("sparks", (70, 90, 110))
 
@@ -82,7 +82,7 @@ class Fireworks(Thing):
     def _crackle(self, rng: np.random.Generator) -> np.ndarray:
         times = np.arange(round(0.9 * SYNTH_HZ)) / SYNTH_HZ
         out = np.zeros(len(times))
-        for start_s in np.sort(rng.beta(1.3, 2.5, 70) * 0.85):
+        for start_s in np.sort(rng.beta(1.3, 2.5, 110) * 0.85):
             size = round(0.012 * SYNTH_HZ)
             add_at(
                 out, rng.standard_normal(size) * np.exp(-np.arange(size) / (0.002 * SYNTH_HZ)), float(start_s), SYNTH_HZ

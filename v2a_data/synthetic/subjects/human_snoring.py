@@ -15,7 +15,7 @@ from v2a_data.synthetic.palette import cloth, skin
 from v2a_data.synthetic.subjects.base import Thing, beats, bumps
 from v2a_data.synthetic.tones import SYNTH_HZ, band_noise, formants, harmonics, slow_curve
 
-_RISE_S = 0.1
+_RISE_S = 0.06
 _FACE = [
     (-0.13, -0.03), (-0.115, -0.1), (-0.07, -0.14), (-0.035, -0.13), (-0.01, -0.2), (0.018, -0.205), (0.03, -0.15),
     (0.05, -0.15), (0.062, -0.13), (0.05, -0.06), (0.08, 0.03), (0.0, 0.1), (-0.1, 0.06),

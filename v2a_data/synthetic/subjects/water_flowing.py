@@ -14,7 +14,7 @@ from v2a_data.synthetic.palette import lacquer, metal
 from v2a_data.synthetic.subjects.base import Thing, beats, bumps
 from v2a_data.synthetic.tones import SYNTH_HZ, add_at, band_noise
 
-_RISE_S = 0.07
+_RISE_S = 0.05
 _LEAST = 0.14
 _STREAKS = 26
 _DROPS = 30
