@@ -21,7 +21,6 @@ from v2a_data.synthetic.subject import Subject
 from v2a_data.synthetic.tones import speech
 
 _HEARD_RMS = 10 ** (-45 / 20)
-_PEAK = 0.7
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ def render_video(plan: VideoPlan, folder: str) -> Truth:
     subject: Subject = SUBJECTS[plan.label](draw, plan.duration_s)
     scene = Scene(subject, Draw(plan.generator(4)), plan.duration_s)
     clean = scene.sound(plan.rate_hz)
-    clean = clean * (_PEAK / max(float(np.abs(clean).max()), 1e-6))
     target = Path(folder) / plan.file
     if not target.is_file():
         with whole_file(target) as temporary:

@@ -119,7 +119,7 @@ class BabyCrying(Thing):
         voice = harmonics(
             phase, SYNTH_HZ, pitch, lambda k, hz: (0.06 + formants(hz, peaks, (240.0, 380.0, 600.0))) / k**0.3, 14
         )
-        breath = band_noise(self.draw.child("breath"), self.samples, SYNTH_HZ, 900.0, 6000.0)
+        breath = band_noise(self.draw.child("breath"), self.samples, SYNTH_HZ, 250.0, 6000.0)
         return mouth**1.5 * (voice + self.breath * breath)
 
     def _spent(self, times_s: np.ndarray) -> np.ndarray:

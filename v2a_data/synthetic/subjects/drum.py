@@ -118,7 +118,8 @@ class Drum(Thing):
     def dry(self) -> np.ndarray:
         out, rng = np.zeros(self.samples), self.draw.child("cracks")
         falling = self.decay_s / np.sqrt(_MODES)
-        fade = np.exp(-np.arange(int(0.04 * SYNTH_HZ)) / ((0.003 + 0.008 * self.bright) * SYNTH_HZ))
+        # From a bare skin to rattling snares.
+        fade = np.exp(-np.arange(int(0.15 * SYNTH_HZ)) / ((0.003 + 0.035 * self.bright**2) * SYNTH_HZ))
         for hit_s, strength in zip(self.events_s, self.strengths, strict=True):
             loud = strength**1.5 * (1 / _MODES) ** (1.6 - 0.8 * strength - 0.5 * self.bright)
             add_at(out, 0.25 * damped_modes(SYNTH_HZ, self.pitch_hz * _MODES, falling, loud), hit_s, SYNTH_HZ)
