@@ -115,3 +115,29 @@ def test_no_table_ends_in_another_error(value: object) -> None:
         except UsageError:
             continue
         assert dataclasses.is_dataclass(built)
+
+
+@pytest.mark.parametrize(
+    ("over", "words"),
+    [
+        ({"name": "../../evil"}, "name: letters, digits"),
+        ({"name": ""}, "name: letters, digits"),
+        ({"labels": ["a\x1b[31mb"]}, "printable"),
+        ({"labels": [""]}, "printable"),
+        ({"shard": {"samples_per_shard": 0}}, "shard.samples_per_shard: from 1 to"),
+        ({"shard": {"width": 0}}, "shard.width: from 16"),
+        ({"shard": {"crf": 99}}, "shard.crf: from 0 to 51, got 99"),
+        ({"shard": {"rate_hz": 0}}, "shard.rate_hz: from 4000"),
+        ({"splits": {"test": 5.0}}, "splits.test: a share from 0 to 1"),
+        ({"splits": {"validation": -3}}, "splits.validation: a share"),
+        ({"fetch": {"sleep_s": [-5, -1]}}, "fetch.sleep_s: from 0"),
+        ({"fetch": {"sleep_s": [20, 10]}}, "fetch.sleep_s: \\[shortest, longest\\]"),
+        ({"fetch": {"target_videos": -4}}, "fetch.target_videos: from 1"),
+        ({"clips": {"max_per_video": -1}}, "clips.max_per_video: from 1"),
+        ({"source": {"label_url": "http://x/{foo}"}}, "source.label_url: an address with {mid}"),
+        ({"source": {"lookup_url": "http://x/{id.__class__.__mro__}"}}, "source.lookup_url"),
+    ],
+)
+def test_values_out_of_range_are_slips(over: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        recipes.load_recipe("keep_all", over)

@@ -5,17 +5,19 @@ or write files; only the driver, through `on_result`, touches the ledger. Work i
 so memory stays flat however many jobs there are.
 """
 
+import logging
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, Literal
 
-from v2a_data.errors import InterruptedRunError
+from v2a_data.errors import InterruptedRunError, UsageError
+from v2a_data.files import disk_error, is_disk_error
 
 Pool = Literal["decode", "model"]
 _PER_WORKER = 2
@@ -69,7 +71,7 @@ class SerialEngine(Engine):
                     continue
                 result: tuple[Any, ...] = ()
                 for step in job.steps:
-                    result = (step.function(*result, *step.args),)
+                    result = (run_step(step.function, *result, *step.args),)
                 on_result(job, result[0])
                 stop.check()
 
@@ -80,13 +82,19 @@ class DaskEngine(Engine):
     def __init__(self, workers: int, scheduler: str | None, *, models: bool) -> None:
         from distributed import Client
 
-        with _interrupts_held():
-            self._cluster = None if scheduler else local_cluster(workers, models=models)
-        address = scheduler or self._cluster.scheduler_address  # type: ignore[union-attr]
-        self._client = Client(address, timeout="30s", set_as_default=False)
-        found = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        self._resources = {name for worker in found for name in worker.get("resources", {})}
-        self.workers = max(1, sum("model" not in worker.get("resources", {}) for worker in found) or len(found))
+        self._cluster: Any = None
+        self._client: Any = None
+        try:
+            with _interrupts_held():
+                self._cluster = None if scheduler else local_cluster(workers, models=models)
+                self.address: str = scheduler or self._cluster.scheduler_address
+                self._client = _connected(Client, self.address)
+            found = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            self._resources = {name for worker in found for name in worker.get("resources", {})}
+            self.workers = max(1, sum("model" not in worker.get("resources", {}) for worker in found) or len(found))
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, jobs: Iterable[Job | None], on_result: OnResult, *, at_most: int | None = None) -> None:
         from distributed import as_completed
@@ -114,14 +122,37 @@ class DaskEngine(Engine):
             wanted = {step.pool: 1} if step.pool in self._resources else None
             inputs = step.args if future is None else (future, *step.args)
             future = self._client.submit(
-                step.function, *inputs, key=f"{job.key}-{number}", pure=False, resources=wanted, retries=3
+                run_step, step.function, *inputs, key=f"{job.key}-{number}", pure=False, resources=wanted, retries=3
             )
         return future
 
     def close(self) -> None:
-        self._client.close()
-        if self._cluster is not None:
-            self._cluster.close()
+        # What a cluster says while it is taken down half-way is no news to the user.
+        for name in ("distributed", "tornado", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        for part in (self._client, self._cluster):
+            if part is not None:
+                with suppress(Exception):
+                    part.close()
+
+
+def _connected(client: Any, address: str) -> Any:
+    try:
+        return client(address, timeout="30s", set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UsageError(
+            f"--scheduler {address}: {error}", hint="start one with `dask scheduler`, or leave --scheduler out"
+        ) from None
+
+
+def run_step(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a step's function. A full disk is said as such: errors of libraries do not travel between processes."""
+    try:
+        return function(*args)
+    except OSError as error:
+        if is_disk_error(error):
+            raise disk_error(error) from None
+        raise
 
 
 def local_cluster(workers: int, *, models: bool) -> Any:

@@ -29,6 +29,10 @@ class Ledger:
         place = f"{path.absolute().as_uri()}?mode={mode}" if path else ":memory:"
         try:
             self._db = sqlite3.connect(place, uri=path is not None, isolation_level=None)
+            if read_only and not self._readable():
+                # Reading a WAL needs a file beside it, which a read-only place cannot have: nobody writes there.
+                self._db.close()
+                self._db = sqlite3.connect(f"{place}&immutable=1", uri=True, isolation_level=None)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA foreign_keys = ON")
             self._db.execute("PRAGMA busy_timeout = 30000")
@@ -39,6 +43,13 @@ class Ledger:
             self._check_version()
         except sqlite3.DatabaseError as error:
             raise _as_fatal(error, self.path) from None
+
+    def _readable(self) -> bool:
+        try:
+            self._db.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+        except sqlite3.OperationalError:
+            return False
+        return True
 
     def _create(self) -> None:
         with self.transaction():
@@ -82,15 +93,18 @@ class Ledger:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query."""
-        return self._db.execute(sql, parameters).fetchall()
+        return list(self.each(sql, parameters))
 
     def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
         """Rows one by one, on a cursor of their own, so that memory stays flat."""
-        yield from self._db.execute(sql, parameters)
+        try:
+            yield from self._db.execute(sql, parameters)
+        except sqlite3.DatabaseError as error:
+            raise _as_fatal(error, self.path) from None
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """The first column of the first row, or null."""
-        row = self._db.execute(sql, parameters).fetchone()
+        row = next(self.each(sql, parameters), None)
         return row[0] if row else None
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
@@ -138,10 +152,9 @@ class Ledger:
 
     def meta(self, key: str) -> str | None:
         """A value of the `meta` table."""
-        try:
-            return self.value("SELECT value FROM meta WHERE key = ?", (key,))  # type: ignore[no-any-return]
-        except sqlite3.OperationalError:
+        if not self.value("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
             return None
+        return self.value("SELECT value FROM meta WHERE key = ?", (key,))  # type: ignore[no-any-return]
 
     def set_meta(self, key: str, value: str) -> None:
         """Set a value of the `meta` table."""

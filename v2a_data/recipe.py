@@ -15,12 +15,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from string import Formatter
 from typing import Any, Literal, TypeVar
 
 from v2a_data import resources
 from v2a_data.errors import UsageError, nearest
+from v2a_data.ids import clean_text
 
 T = TypeVar("T")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Numbers outside of these are slips: [lowest, highest] by key.
+_RANGES: dict[str, tuple[float, float]] = {
+    "fetch.target_videos": (1, 1e9),
+    "fetch.sleep_s": (0, 86_400),
+    "fetch.max_duration_s": (1, 1e6),
+    "fetch.max_bytes": (1, 1e12),
+    "clips.seconds": (2, 600),
+    "clips.min_seconds": (2, 600),
+    "clips.max_per_video": (1, 1e6),
+    "clips.min_source_fps": (0, 1000),
+    "shard.width": (16, 4096),
+    "shard.height": (16, 4096),
+    "shard.fps": (1, 120),
+    "shard.rate_hz": (4000, 192_000),
+    "shard.crf": (0, 51),
+    "shard.samples_per_shard": (1, 1e6),
+}
 Table = dict[str, Any]
 
 
@@ -235,6 +255,12 @@ def build_recipe(table: Mapping[str, Any], where: str) -> Recipe:
 
 def _check(recipe: Recipe, where: str) -> None:
     clips, shard = recipe.clips, recipe.shard
+    if not _NAME.fullmatch(recipe.name):
+        raise UsageError(f"{where}.name: letters, digits, _ and - only, up to 64, got {recipe.name!r}")
+    if any(not label or clean_text(label) != label for label in recipe.labels):
+        raise UsageError(f"{where}.labels: a label is printable text, got {list(recipe.labels)!r}")
+    _check_ranges(recipe, where)
+    _check_addresses(recipe.source, where)
     if clips.seconds < 2 or clips.seconds % 2:
         raise UsageError(f"{where}.clips.seconds: a clip is whole windows of 2 s, got {clips.seconds:g}")
     if (shard.rate_hz / shard.fps).denominator != 1:
@@ -243,6 +269,32 @@ def _check(recipe: Recipe, where: str) -> None:
         raise UsageError(f"{where}.shard: width and height must be even, got {shard.width}x{shard.height}")
     if shard.channels not in (1, 2):
         raise UsageError(f"{where}.shard.channels: 1 or 2, got {shard.channels}")
+
+
+def _check_ranges(recipe: Recipe, where: str) -> None:
+    for key, (low, high) in _RANGES.items():
+        section, _, name = key.partition(".")
+        value = getattr(getattr(recipe, section), name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is not None and not low <= number <= high:
+                raise UsageError(f"{where}.{key}: from {low:g} to {high:g}, got {number:g}")
+    if recipe.fetch.sleep_s[0] > recipe.fetch.sleep_s[1]:
+        raise UsageError(f"{where}.fetch.sleep_s: [shortest, longest], got {list(recipe.fetch.sleep_s)}")
+    for name in ("validation", "test"):
+        share = getattr(recipe.splits, name)
+        if share < 0 or (isinstance(share, float) and share > 1):
+            raise UsageError(f"{where}.splits.{name}: a share from 0 to 1, or a whole number of clips, got {share}")
+
+
+def _check_addresses(source: SourceSection, where: str) -> None:
+    for name, fields in {"label_url": {"mid"}, "lookup_url": {"prefix", "id"}, "watch_url": {"id"}}.items():
+        try:
+            found = {field for _, field, _, _ in Formatter().parse(getattr(source, name)) if field is not None}
+        except ValueError:
+            found = {""}
+        if not found <= fields:
+            wanted = " and ".join("{" + field + "}" for field in sorted(fields))
+            raise UsageError(f"{where}.source.{name}: an address with {wanted} and no other braces")
 
 
 def parse_sets(sets: Sequence[str]) -> Table:

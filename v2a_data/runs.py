@@ -57,7 +57,7 @@ class RunRecord:
 
     def __enter__(self) -> "RunRecord":
         self._write()
-        self._handler = logging.FileHandler(self.log_file, encoding="utf-8", delay=True)
+        self._handler = _LogFile(self.log_file, encoding="utf-8", delay=True)
         self._handler.setFormatter(_JsonLines())
         logging.getLogger().addHandler(self._handler)
         return self
@@ -82,6 +82,11 @@ class RunRecord:
 
     def _write(self) -> None:
         write_text(self.file, json.dumps(self.values, indent=1, ensure_ascii=False) + "\n")
+
+
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """A log that cannot be written is the disk's trouble, which the command itself reports."""
 
 
 class _JsonLines(logging.Formatter):

@@ -37,16 +37,17 @@ def load_index(shards: Path) -> "pd.DataFrame":
 
 
 def load_manifest(workspace: Path) -> "pd.DataFrame":
-    """One row per clip: ids, times, labels, verdict, reasons, split, sample counts, media hash.
-
-    `not_for_use` is true where tiny models judged.
+    """One row per clip of the workspace's recipe: ids, times, labels, verdict, reasons, split, sample
+    counts, media hash. `not_for_use` is true where tiny models judged.
     """
     from v2a_data.models.choice import not_for_use
 
     with Workspace.read(workspace) as opened:
-        stamp = not_for_use(opened.recipe())
+        recipe = opened.recipe()
+    stamp, recipe_hash = not_for_use(recipe), recipe.hash if recipe else ""
     clips, videos, media = (load_table(workspace, name) for name in ("clips", "videos", "media"))
     splits, groups, samples = (load_table(workspace, name) for name in ("splits", "groups", "samples"))
+    clips, samples = (table[table.recipe_hash == recipe_hash] for table in (clips, samples))
     frame = clips.merge(videos[["video_id", "source", "native_id", "url", "labels"]], on="video_id", how="left")
     frame = frame.merge(media[["video_id", "sha256"]], on="video_id", how="left")
     for more in (splits, groups, samples.drop(columns=["recipe_hash", "index_row", "reason", "message"])):

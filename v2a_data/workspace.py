@@ -28,8 +28,13 @@ class Workspace:
         self._lock = lock
 
     @classmethod
-    def open(cls, root: Path, command: str) -> "Workspace":
-        """Create or open for writing. Raises `BusyError` while another command holds it."""
+    def open(cls, root: Path, command: str, *, create: bool = True) -> "Workspace":
+        """Open for writing, made where there is none and `create` is set.
+
+        Raises `BusyError` while another command holds it, `UsageError` where there is none.
+        """
+        if not create and not (root / "ledger.sqlite").is_file():
+            raise _no_workspace(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
             lock = _take_lock(root / ".lock", command)
@@ -49,7 +54,7 @@ class Workspace:
     def read(cls, root: Path) -> "Workspace":
         """Open an existing one for reading only."""
         if not (root / "ledger.sqlite").is_file():
-            raise UsageError(f"{root} is not a workspace", hint="run `v2a-data fetch` first, or name one with -w")
+            raise _no_workspace(root)
         return cls(root, Ledger(root / "ledger.sqlite", read_only=True), None)
 
     @classmethod
@@ -137,6 +142,10 @@ class Workspace:
         for leftover in leftovers:
             with contextlib.suppress(OSError):
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def _no_workspace(root: Path) -> UsageError:
+    return UsageError(f"{root} is not a workspace", hint="run `v2a-data fetch` first, or name one with -w")
 
 
 def _bucket(video_id: str) -> str:

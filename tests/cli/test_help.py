@@ -39,6 +39,7 @@ COMMON = {
     "--verbose",
     "-v",
     "--debug",
+    "--version",
     "--help",
     "-h",
 }

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from v2a_data import schema
+from v2a_data.cli import app
 from v2a_data.console import Console
 from v2a_data.curate.explain import explain_clip, explain_video
 from v2a_data.curate.stage import curate
@@ -14,6 +18,8 @@ from v2a_data.engine import SerialEngine, open_engine
 from v2a_data.errors import NothingError, UsageError
 from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import Recipe, load_recipe
+from v2a_data.scorers.motion import Motion
+from v2a_data.shards import write
 from v2a_data.shards.read import open_shards
 from v2a_data.shards.write import shard
 from v2a_data.sources.synthetic import Synthetic
@@ -224,3 +230,69 @@ def test_scores_hold_null_and_evidence(built: Path) -> None:
     assert len(silent)
     assert silent.loudness_lufs.isna().all()
     assert np.isfinite(frame[frame.silence == 0.0].loudness_lufs).all()
+
+
+def test_shard_with_another_recipe_needs_its_clips_first(world: Path, built: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(built, tmp_path / "w")
+    before = shard_hashes(root)
+    at = ["-w", str(root), "--workers", "0"]
+    done = CliRunner().invoke(app, ["shard", *at, "--set", "shard.crf=30", "--force"])
+    assert (done.exit_code, "nothing was curated with recipe" in done.stderr) == (2, True)
+    assert shard_hashes(root) == before
+    assert CliRunner().invoke(app, ["curate", *at, "--set", "shard.crf=30", "--force"]).exit_code == 0
+    assert shard_hashes(root) == before
+    assert CliRunner().invoke(app, ["shard", *at]).exit_code == 2
+    assert CliRunner().invoke(app, ["shard", *at, "--force"]).exit_code == 0
+    after = shard_hashes(root)
+    assert not set(before.values()) & set(after.values())
+    assert len(open_shards(root / "shards").entries) == len(open_shards(built / "shards").entries)
+    manifest = load_manifest(root)
+    assert manifest.clip_id.is_unique
+    assert set(manifest.recipe_hash) == {Workspace.read(root).recipe().hash}
+
+
+def test_a_plan_of_another_recipe_publishes_nothing(world: Path, built: Path, tmp_path: Path, console: Console) -> None:
+    root = tmp_path / "w"
+    shutil.copytree(built, root, ignore=shutil.ignore_patterns("shards"))
+    strict = demo(world, rules={"keep": "motion >= 2"})
+    with Workspace.open(root, "t") as workspace:
+        workspace.ledger.execute("DELETE FROM samples")
+        workspace.ledger.execute("DELETE FROM shards")
+        write._plan(workspace.ledger, demo(world), 3)  # as a killed `shard` leaves it
+        assert workspace.ledger.value("SELECT COUNT(*) FROM plans")
+        curate(workspace, strict, SerialEngine(), console)
+        with pytest.raises(NothingError):
+            shard(workspace, strict, SerialEngine(), console)
+        loose = demo(world, rules={"keep": "silence <= 1"})
+        curate(workspace, loose, SerialEngine(), console)
+        shard(workspace, loose, SerialEngine(), console)
+    for entry in open_shards(root / "shards").entries:
+        values = open_shards(root / "shards").read(entry).values
+        assert (values["verdict"], values["recipe_hash"]) == ("keep", loose.hash)
+
+
+def test_one_dataset_never_mixes_two_models(
+    world: Path, built: Path, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(built, tmp_path / "w")
+    monkeypatch.setattr(Motion, "version", 99)
+    with Workspace.open(root, "t") as workspace, pytest.raises(UsageError, match="motion: the scorer or its model"):
+        curate(workspace, demo(world), SerialEngine(), console)
+
+
+def test_a_twin_that_comes_later_joins_the_group_that_stands(
+    world: Path, built: Path, tmp_path: Path, console: Console
+) -> None:
+    root = shutil.copytree(built, tmp_path / "w")
+    with Workspace.open(root, "t") as workspace:
+        ledger = workspace.ledger
+        old = ledger.value("SELECT video_id FROM clips WHERE verdict = 'keep' ORDER BY 1 DESC")
+        # An id that sorts before all others, with the same bytes.
+        video = dict(ledger.rows("SELECT * FROM videos WHERE video_id = ?", (old,))[0])
+        media = dict(ledger.rows("SELECT * FROM media WHERE video_id = ?", (old,))[0])
+        twin = {**video, "video_id": "lo-0000000000000000", "labels": json.loads(video["labels"])}
+        ledger.insert(schema.VIDEOS, [twin])
+        ledger.insert(schema.MEDIA, [{**media, "video_id": twin["video_id"], "probe": json.loads(media["probe"])}])
+        curate(workspace, demo(world), SerialEngine(), console)
+        sql = "SELECT DISTINCT g.group_id, s.split FROM groups g JOIN splits s USING (clip_id) WHERE clip_id LIKE ?"
+        assert ledger.rows(sql, ("lo-%",)) == ledger.rows(sql, (f"{old}%",)) != []

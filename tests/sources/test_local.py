@@ -1,15 +1,22 @@
 """A folder of one's own, and lists of ids one brings."""
 
 import hashlib
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from v2a_data.console import Console
+from v2a_data.engine import SerialEngine
 from v2a_data.errors import NothingError, UsageError
+from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import load_recipe
 from v2a_data.sources.base import Listing
 from v2a_data.sources.ids import Ids, native_id
 from v2a_data.sources.local import Local, folder_labels
+from v2a_data.workspace import Workspace
 
 
 def listing(folder: Path, **more: object) -> Listing:
@@ -91,3 +98,25 @@ def test_lists_skip_comments_and_repeats_and_want_a_label(tmp_path: Path) -> Non
         list(source.videos((), empty))
     with pytest.raises(NothingError):
         list(Ids(["#"]).videos(("Dog",), empty))
+
+
+def test_a_name_that_is_no_text_and_a_file_that_cannot_be_read_are_rows(
+    media: Callable[..., Path], tmp_path: Path, console: Console
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(media("short.mp4", seconds=2.0), os.fsencode(folder) + b"/bad\xff\xfe.mp4")
+    (folder / "unreadable.mp4").symlink_to("/proc/self/mem")
+    recipe = load_recipe("keep_all", {"source": {"name": "local", "input": str(folder)}, "labels": ["x"]})
+    with Workspace.open(tmp_path / "w", "t") as workspace:
+        for _ in range(2):
+            fetch(workspace, recipe, Local(), SerialEngine(), console, None)
+        rows = workspace.ledger.rows("SELECT source_key, state, reason FROM videos ORDER BY 1")
+        assert [tuple(row) for row in rows] == [
+            ("bad\\xff\\xfe.mp4", "fetched", None),
+            ("unreadable.mp4", "later", "unreadable"),
+        ]
+        (folder / "unreadable.mp4").unlink()
+        shutil.copy(media("short too.mp4", seconds=3.0), folder / "unreadable.mp4")
+        fetch(workspace, recipe, Local(), SerialEngine(), console, None)
+        assert workspace.ledger.counts("videos", "state") == {"fetched": 2}

@@ -1,16 +1,27 @@
 """YouTube-8M's lists over HTTP on loopback: real formats, lost ids, caching, resumption."""
 
+import io
+import json
+import urllib.error
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.message import Message
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
+from v2a_data.console import Console
+from v2a_data.engine import SerialEngine
 from v2a_data.errors import FatalError, NothingError, SiteStopError, UsageError
 from v2a_data.fetch import http
+from v2a_data.fetch.stage import fetch, list_only
 from v2a_data.recipe import load_recipe
 from v2a_data.sources.base import Listing
 from v2a_data.sources.youtube8m import YouTube8M
 from v2a_data.synthetic.server import serve_world, short_key
 from v2a_data.synthetic.world import read_world
+from v2a_data.workspace import Workspace
 
 
 def listing(address: str, cache: Path, **more: object) -> Listing:
@@ -113,3 +124,68 @@ def test_redirects_are_answers_and_a_long_wait_stops(monkeypatch: pytest.MonkeyP
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "state"),
+    [
+        (403, b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "gone"),
+        (404, b"<?xml version='1.0' encoding='UTF-8'?><Error><Code>NoSuchKey</Code></Error>", "gone"),
+        (403, b"<html>blocked by the proxy of this house</html>", "later"),
+        (200, b"<html>please log in</html>", "later"),
+        (200, b'i("abcd","not-an-id");', "later"),
+        (200, b'i("wxyz","abcdefghijk");', "later"),
+    ],
+)
+def test_only_the_store_itself_can_say_that_a_video_is_lost(
+    status: int, body: bytes, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = {"v": http.Answer(200, b'p("05czz6l",["abcd"]);'), "i": http.Answer(status, body)}
+    monkeypatch.setattr("v2a_data.sources.youtube8m.get", lambda url: answers[url.split("/j/")[1][0]])
+    (video,) = YouTube8M().videos(("Airplane",), listing("http://127.0.0.1:9", tmp_path))
+    assert (video.video_id, video.state) == ("y8-abcd", state)
+
+
+def test_a_page_in_between_does_not_use_up_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, console: Console
+) -> None:
+    keys = [f"k{i:03d}" for i in range(20)]
+    asked: list[str] = []
+    real = False
+
+    def answer(url: str) -> http.Answer:
+        if "/j/v/" in url:
+            return http.Answer(200, f'p("05czz6l",{json.dumps(keys)});'.encode())
+        key = url.removesuffix(".js")[-4:]
+        asked.append(key)
+        return http.Answer(200, f'i("{key}","id_of__{key}");'.encode() if real else b"<html>please log in</html>")
+
+    monkeypatch.setattr("v2a_data.sources.youtube8m.get", answer)
+    recipe = listing("http://127.0.0.1:9", tmp_path).recipe
+    recipe = replace(recipe, labels=("Airplane",))
+    with Workspace.open(tmp_path / "w", "t") as workspace:
+        with pytest.raises(SiteStopError) as caught:
+            fetch(workspace, recipe, YouTube8M(), SerialEngine(), console, None)
+        assert "8 lookups in a row" in caught.value.message
+        assert workspace.ledger.counts("videos", "state") == {"later": 8}
+        real = True
+        list_only(workspace, recipe, YouTube8M(), None)
+        assert workspace.ledger.counts("videos", "state") == {"listed": 20}
+        assert asked == keys[:8] + keys
+        moved = workspace.ledger.rows("SELECT video_id FROM attempts ORDER BY id")
+        assert [row[0] for row in moved] == [f"yt-id_of__{key}" for key in keys[:8]]
+
+
+def test_a_site_that_says_429_again_and_again_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(http.time, "sleep", waited.append)
+
+    def refuse(url: str) -> http.Answer:
+        headers = Message()
+        headers["Retry-After"] = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+        raise urllib.error.HTTPError(url, 429, "Too Many Requests", headers, io.BytesIO())
+
+    monkeypatch.setattr(http, "_once", refuse)
+    with pytest.raises(SiteStopError, match="HTTP 429 4 times"):
+        http.get("http://127.0.0.1:9/x")
+    assert sum(25 <= seconds <= 31 for seconds in waited) == 3

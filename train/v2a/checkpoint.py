@@ -123,4 +123,6 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 
 def _steps(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+    found = (path for path in folder.glob("step-*") if (path / "state.json").is_file())
+    # By number: from a million steps on the names are longer.
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))

@@ -1,31 +1,33 @@
 """The `v2a` command line: train, generate, evaluate, demo."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from v2a_data.cli.common import Common, DryRun, Force, command, new_app, version_option
+from v2a_data.cli.common import Common, DryRun, VersionOption, command, new_app
 from v2a_data.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from v2a.config import TrainConfig
 
 app = new_app(
+    "v2a",
     "Train, generate and judge sound for silent video.\n\n"
-    "\b\n  v2a demo      the whole job on a synthetic world, about 5 minutes"
+    "\b\n  v2a demo      the whole job on a synthetic world, about 5 minutes",
 )
 
 
 @app.callback()
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=version_option("v2a"), is_eager=True, help="Show the version.")
-    ] = False,
+    version: VersionOption = False,
 ) -> None:
     pass
 
 
+# What else lies in a folder of videos is no failure.
+_VIDEO_SUFFIXES = (".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".flv", ".ts", ".mpg", ".mpeg", ".ogv")
 Shards = Annotated[
     Path | None, typer.Option("--shards", metavar="DIR", help="Folder of shards. Default: <workspace>/shards.")
 ]
@@ -37,11 +39,13 @@ def train(
         str | None, typer.Argument(metavar="[vqvae|decoder]", help="Default: both, one after the other.")
     ] = None,
     dry_run: DryRun = False,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Start again from nothing.")] = False,
 ) -> int:
-    """Train the video encoder (vqvae), then the sound decoder, from the workspace's shards."""
-    from v2a.models.base import count_parameters
-    from v2a.train import Context, describe, new_vqvae, train_decoder, train_vqvae
+    """Train the video encoder, then the sound decoder.
+
+    From the shards of the workspace; goes on from the newest checkpoints.
+    """
+    from v2a.train import Context, describe, sizes, train_decoder, train_vqvae
     from v2a_data.shards.read import open_shards
 
     if what not in (None, "vqvae", "decoder"):
@@ -49,15 +53,18 @@ def train(
     console = common.console
     config = _config(common)
     workers = common.workers if common.workers is not None else 1
+    shards = open_shards(common.workspace / "shards")
+    context = Context(config, shards, common.workspace / "checkpoints", workers, console, force)
     if dry_run:
-        parameters = count_parameters(new_vqvae(config.vqvae))
+        rows = sizes(context)
+        words = [f"{r['model']}: {r['parameters'] / 1e6:.2f} M parameters, {r['bytes'] / 1e9:.2f} GB" for r in rows]
+        samples = len(shards.split("train"))
         console.result(
-            {"dry_run": True, "vqvae_parameters": parameters}, f"would train; vqvae has {parameters} parameters"
+            {"dry_run": True, "samples": samples, "models": rows},
+            "\n".join([*words, f"would train on {samples} samples"]),
         )
         return ExitCode.OK
-    shards = open_shards(common.workspace / "shards")
-    with common.open_workspace() as workspace, common.record(workspace) as record:
-        context = Context(config, shards, workspace.checkpoints, workers, console, force)
+    with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
         record.note(**describe(context))
         trained = []
         if what in (None, "vqvae"):
@@ -80,15 +87,19 @@ def generate(
         Path, typer.Option("-o", "--output", metavar="OUT", help="A .wav, .mp4 or .mkv file; a folder for a folder.")
     ],
     dry_run: DryRun = False,
-    force: Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what was written before.")] = False,
 ) -> int:
-    """Make the sound of silent video of any length; its own sound, if any, is ignored."""
+    """Make the sound of silent video of any length.
+
+    The video's own sound, if it has one, is ignored.
+    """
     import torch
 
     from v2a.generate import SoundMaker, generate_file
     from v2a_data.errors import ItemError, NothingError
 
     jobs = _jobs(video, output)
+    _check_targets(jobs)
     taken = [target for _, target in jobs if target.exists()]
     if taken and not force:
         raise UsageError(f"{taken[0]} exists", hint="--force overwrites; -o names another place")
@@ -105,12 +116,13 @@ def generate(
             try:
                 done[str(target)] = generate_file(maker, source, target, progress.step) / float(maker.form.fps)
             except ItemError as error:
-                failed[str(source)] = str(error)
                 console.warn(f"{source.name}: {error}")
+                if error.reason != "not_media" or source.suffix.lower() in _VIDEO_SUFFIXES:
+                    failed[str(source)] = str(error)
     lines = [f"{target}: {seconds:.2f} s of generated sound" for target, seconds in done.items()]
     console.result({"written": done, "failed": failed}, "\n".join(lines))
-    if failed and not done:
-        raise NothingError(f"no sound was made: {next(iter(failed.values()))}")
+    if not done:
+        raise NothingError(f"no sound was made: {next(iter(failed.values()), 'none of the files is a video')}")
     return ExitCode.PARTIAL if failed else ExitCode.OK
 
 
@@ -122,7 +134,9 @@ def _jobs(video: Path, output: Path) -> list[tuple[Path, Path]]:
         files = sorted(path for path in video.iterdir() if path.is_file() and not path.name.startswith("."))
         if not files:
             raise UsageError(f"{video} holds no files")
-        return [(path, output / f"{path.stem}.mp4") for path in files]
+        stems = Counter(path.stem for path in files)
+        names = [path.stem if stems[path.stem] == 1 else path.name for path in files]
+        return [(path, output / f"{name}.mp4") for path, name in zip(files, names, strict=True)]
     if not video.is_file():
         raise UsageError(f"{video} does not exist")
     if output.is_dir():
@@ -132,8 +146,19 @@ def _jobs(video: Path, output: Path) -> list[tuple[Path, Path]]:
     return [(video, output)]
 
 
+def _check_targets(jobs: list[tuple[Path, Path]]) -> None:
+    """Raise `UsageError` where an output would replace a video that is read."""
+    sources = {source.resolve() for source, _ in jobs}
+    for _, target in jobs:
+        if target.resolve() in sources:
+            raise UsageError(f"-o {target}: that is a video to read", hint="name another file or folder")
+
+
 def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> int:
-    """Judge what was trained on the test split, beside real, shuffled, noise and silence."""
+    """Judge what was trained, on the test split, beside baselines.
+
+    Baselines: the real sound, sounds of other clips, white noise, silence.
+    """
     from v2a.evaluate import evaluate as run_evaluate
     from v2a.evaluate import evaluation_text
     from v2a_data.shards.read import open_shards
@@ -144,7 +169,7 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
         clips = len(open_shards(folder).split("test"))
         console.result({"dry_run": True, "clips": clips}, f"would judge {clips} test clips of {folder}")
         return ExitCode.OK
-    with common.open_workspace() as workspace, common.record(workspace) as record:
+    with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
         out = workspace.reports / "evaluate"
         result = run_evaluate(_config(common), open_shards(folder), workspace.checkpoints, out, console)
         record.note(evaluation=result.to_json())
@@ -159,9 +184,10 @@ def demo(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the world.")] = 0,
     dry_run: DryRun = False,
 ) -> int:
-    """The whole job on a synthetic world: fetch, curate, shard, train, generate, evaluate, report.
+    """The whole job on a synthetic world, with a report.
 
-    Only loopback is used. Typing the printed commands by hand gives the same workspace.
+    Fetch, curate, shard, train, generate, evaluate, report. Only loopback is used. Typing the printed
+    commands by hand gives the same workspace.
     """
     from v2a.demo import run_demo
 

@@ -16,7 +16,7 @@ import torch
 from v2a.checkpoint import Checkpoint
 from v2a.colour import rgb
 from v2a.decode import Form
-from v2a.models.vqvae3d import Vqvae3d
+from v2a.models.base import VideoEncoder
 from v2a.ring import Place, SampleSource
 from v2a.stream import shard_source
 from v2a_data.console import Console
@@ -41,7 +41,7 @@ class CodeCache:
     @classmethod
     def build(
         cls,
-        encoder: Vqvae3d,
+        encoder: VideoEncoder,
         shards: ShardSet,
         entries: Sequence[Entry],
         form: Form,
@@ -80,14 +80,14 @@ class CodeCache:
 
 
 def _write(
-    target: Path, encoder: Vqvae3d, source: SampleSource, entries: Sequence[Entry], form: Form, console: Console
+    target: Path, encoder: VideoEncoder, source: SampleSource, entries: Sequence[Entry], form: Form, console: Console
 ) -> None:
     time, rows, columns = encoder.stride
     # Only whole code frames: a crop must have its sound.
     lengths = [source.length(entry) // time for entry in entries]
     target.mkdir(parents=True)
     shape = (len(entries), max(lengths), -(-form.height // rows), -(-form.width // columns))
-    kind = np.int16 if encoder.config.codes <= np.iinfo(np.int16).max else np.int32
+    kind = np.int16 if encoder.codes <= np.iinfo(np.int16).max else np.int32
     codes = np.lib.format.open_memmap(target / "codes.npy", "w+", kind, shape)
     audio = max(lengths) * time * form.samples_per_frame
     sound = np.lib.format.open_memmap(target / "sound.npy", "w+", np.int16, (len(entries), audio))
@@ -105,12 +105,18 @@ def _write(
 
 
 @torch.inference_mode()
-def encode(encoder: Vqvae3d, planes: np.ndarray, form: Form) -> np.ndarray:
-    """Planes `(T, h * 3 / 2, w)` → codes `(T / stride, h', w')`, in chunks of whole code frames."""
-    device = next(encoder.parameters()).device
-    size = _CHUNK_FRAMES // encoder.stride[0] * encoder.stride[0]
+def encode(encoder: VideoEncoder, planes: np.ndarray, form: Form) -> np.ndarray:
+    """Planes `(T, h * 3 / 2, w)` → codes `(T / stride, h', w')`, as of the whole video, in chunks at flat memory.
+
+    Every chunk is encoded with the frames on either side that its codes depend on.
+    """
+    device, time = next(encoder.parameters()).device, encoder.stride[0]
+    size = max(1, _CHUNK_FRAMES // time) * time
+    side = -(-encoder.reach // time) * time
     parts = []
     for first in range(0, len(planes), size):
-        video = rgb(torch.from_numpy(planes[None, first : first + size].copy()).to(device), form.width, form.height)
-        parts.append(encoder.encode(video).codes[0].cpu().numpy())
+        before = min(first, side)
+        piece = planes[None, first - before : first + size + side].copy()
+        codes = encoder.encode(rgb(torch.from_numpy(piece).to(device), form.width, form.height)).codes[0]
+        parts.append(codes[before // time : (before + size) // time].cpu().numpy())
     return np.concatenate(parts)

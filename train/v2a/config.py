@@ -8,6 +8,8 @@ from v2a_data import resources
 from v2a_data.errors import UsageError, nearest
 from v2a_data.recipe import build, merge, read_table
 
+_LOWEST = {"steps": 1, "batch": 1, "lr": 0, "warmup_steps": 0, "weight_decay": 0, "clip_norm": 0, "save_every": 1}
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:
@@ -68,4 +70,25 @@ def load_train_config(table: dict[str, Any]) -> TrainConfig:
             known = [found.stem for found in resources.train_configs().glob("*.toml")]
             raise UsageError(f"train.config: no fragment named {name!r}; {nearest(str(name), known)}")
         base = read_table(path).get("train", {})
-    return build(TrainConfig, merge(base, table), "train")
+    config = build(TrainConfig, merge(base, table), "train")
+    _check(config)
+    return config
+
+
+def _check(config: TrainConfig) -> None:
+    view = config.view
+    if view.width % 2 or view.height % 2 or min(view.width, view.height) < 4:
+        raise UsageError(f"train.view: width and height must be even and at least 4, got {view.width}x{view.height}")
+    if round(view.seconds * view.fps) < 1:
+        raise UsageError(f"train.view.seconds: at least one frame, got {view.seconds:g} s at {view.fps} fps")
+    if (view.rate_hz / view.fps).denominator != 1:
+        raise UsageError(f"train.view: rate_hz / fps must be whole, got {view.rate_hz} / {view.fps}")
+    if config.decoder.seconds is not None:
+        raise UsageError("train.decoder.seconds: the decoder takes the view's seconds; set train.view.seconds")
+    for name, stage in (("vqvae", config.vqvae), ("decoder", config.decoder)):
+        if stage.seconds is not None and round(stage.seconds * view.fps) < 1:
+            raise UsageError(f"train.{name}.seconds: at least one frame, got {stage.seconds:g}")
+        for key, low in _LOWEST.items():
+            value = getattr(stage.optimisation, key)
+            if value < low:
+                raise UsageError(f"train.{name}.optimisation.{key}: at least {low:g}, got {value:g}")

@@ -20,8 +20,8 @@ from typing import Any
 
 from v2a_data.cli.common import Common
 from v2a_data.console import Console, table
-from v2a_data.engine import local_cluster, stop_signals
-from v2a_data.errors import ExitCode, FatalError, InterruptedRunError, MissingToolError
+from v2a_data.engine import DaskEngine, stop_signals
+from v2a_data.errors import ExitCode, FatalError, InterruptedRunError, MissingToolError, UsageError
 from v2a_data.files import write_text
 from v2a_data.progress import duration
 
@@ -66,10 +66,14 @@ def run_demo(common: Common, out: Path, videos: int, seed: int) -> int:
     console = common.console
     out.mkdir(parents=True, exist_ok=True)
     run = DemoRun(out)
+    if common.recipe or common.sets:
+        raise UsageError(
+            "the demo brings its own recipe", hint="type the commands of its commands.txt with another one"
+        )
     workers = common.workers if common.workers is not None else os.cpu_count() or 1
     console.say(f"demo in {out}: {videos} rendered videos, no network but loopback, about 5 minutes on 2 cores")
-    with _cluster(workers, common.scheduler) as scheduler:
-        _steps(run, console, scheduler, videos, seed)
+    with _cluster(workers, common.scheduler) as cluster:
+        _steps(run, console, cluster, videos, seed)
     run.seconds["all"] = time.monotonic() - started
     write_text(out / "commands.txt", "\n".join(run.commands) + "\n")
     from v2a.demo_report import write_report
@@ -79,8 +83,7 @@ def run_demo(common: Common, out: Path, videos: int, seed: int) -> int:
     return ExitCode.OK
 
 
-def _steps(run: DemoRun, console: Console, scheduler: str, videos: int, seed: int) -> None:
-    cluster = ["--scheduler", scheduler]
+def _steps(run: DemoRun, console: Console, cluster: list[str], videos: int, seed: int) -> None:
     form = ["--lines", "144", "--seconds", "10.2-13"]
     at = ["-w", str(run.workspace)]
     rendered = ["v2a-data", "synth", str(run.world), "--videos", str(videos), "--seed", str(seed), *form]
@@ -148,29 +151,30 @@ def _script(name: str) -> str:
 
 def _without_cluster(command: Sequence[str]) -> list[str]:
     shown = list(command)
-    if "--scheduler" in shown:
-        place = shown.index("--scheduler")
-        del shown[place : place + 2]
+    for option in ("--scheduler", "--workers"):
+        if option in shown:
+            place = shown.index(option)
+            del shown[place : place + 2]
     return shown
 
 
 @contextmanager
-def _cluster(workers: int, scheduler: str | None) -> Iterator[str]:
-    """One local cluster for all steps, or the one that was given."""
-    if scheduler:
-        yield scheduler
+def _cluster(workers: int, scheduler: str | None) -> Iterator[list[str]]:
+    """One local cluster for all steps, the one that was given, or none; yields the commands' options."""
+    if scheduler or workers == 0:
+        yield ["--scheduler", scheduler] if scheduler else ["--workers", "0"]
         return
-    cluster = local_cluster(max(1, workers), models=True)
+    engine = DaskEngine(workers, None, models=True)
     try:
-        yield cluster.scheduler_address
+        yield ["--scheduler", engine.address]
     finally:
-        cluster.close()
+        engine.close()
 
 
 @contextmanager
 def _served(run: DemoRun, console: Console) -> Iterator[list[str]]:
     """The world as a small YouTube-8M on loopback, by a child; yields the options that name its addresses."""
-    port = PORT if _free(PORT) else 0
+    port = PORT if _free(PORT) else _any_port()
     command = ["v2a-data", "synth", str(run.world), "--serve", "--port", str(port)]
     run.commands.append(shlex.join(command) + " &")
     console.say(f"\n$ {shlex.join(command)} &")
@@ -197,6 +201,12 @@ def _free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _any_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _values(run: DemoRun, report: Path) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from v2a.colour import rgb
 from v2a.config import load_train_config
 from v2a.decode import Decoder
 from v2a.demo import DemoRun, funnel_rows
-from v2a.evaluate import decoded, row_cells
-from v2a.metrics import METRICS
+from v2a.evaluate import decoded, header_cells, row_cells
 from v2a.train import form_of, load_vqvae
 from v2a_data.report import page
 from v2a_data.shards.format import STAMP
@@ -131,12 +130,11 @@ def _curves(run: DemoRun) -> page.GalleryBlock:
 
 def _generated(run: DemoRun, shards: ShardSet) -> tuple[page.TextBlock | page.TableBlock | page.GalleryBlock, ...]:
     answer = run.answers["evaluate"]
-    header = (f"{answer['clips']} test clips of {answer['videos']} videos", *METRICS)
     rows = tuple(row_cells(row) for row in answer["rows"])
     text = (
         "swap_auc asks whether a sound fits its own video better than another's; in class, among videos of the same "
-        "label. Any sound that ignores the picture scores 0.5. In brackets, 95 % bootstrap intervals over videos. The "
-        "paper's own (literal) decoder is shown beside the time-local (tied) one."
+        "label. In class, sounds that ignore the picture score 0.5 on average, silence exactly. In brackets, the 95 % "
+        "bootstrap interval over videos. The paper's own (literal) decoder is shown beside the time-local (tied) one."
     )
     silent = [
         page.video(path, f"silent video, generated sound · {path.stem}") for path in sorted(run.sounded.glob("*.mp4"))
@@ -144,7 +142,7 @@ def _generated(run: DemoRun, shards: ShardSet) -> tuple[page.TextBlock | page.Ta
     spectra = [_spectra(run, shards, entry) for entry in _some(shards.split("test"), 4)]
     return (
         page.TextBlock(text),
-        page.TableBlock(header, rows),
+        page.TableBlock(header_cells(answer), rows),
         page.TextBlock("Silent videos that are in no split, with the sound generated for them:"),
         page.GalleryBlock(tuple(silent)),
         page.TextBlock("Test clips: the real sound above, the generated ones below."),

@@ -1,6 +1,7 @@
 """Judges what was trained on the test split, beside baselines, each figure with its interval."""
 
 import json
+import shutil
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,13 +20,14 @@ from v2a.metrics.base import Clip, Sound
 from v2a.metrics.energy import COLLAPSED_ABOVE, COLLAPSED_BELOW
 from v2a.metrics.rows import BASELINES
 from v2a_data.console import Console, table
-from v2a_data.errors import MissingToolError, NothingError
-from v2a_data.files import write_text
+from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
+from v2a_data.files import whole_file, write_text
 from v2a_data.shards.format import STAMP
-from v2a_data.shards.read import Sample, ShardSet
+from v2a_data.shards.read import Entry, Sample, ShardSet
 
 _DRAWS = 2000
 CHANCE = 0.5
+MOST_CLIPS = 500
 FORMS: tuple[Literal["tied", "literal"], ...] = ("tied", "literal")
 
 
@@ -50,11 +52,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The whole table; `not_for_use` where tiny models judged the clips."""
+    """The whole table: `clips` judged of `of_clips`; `not_for_use` where tiny models judged the clips."""
 
     clips: int
     videos: int
     rows: list[Row]
+    of_clips: int = 0
     not_for_use: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -67,14 +70,20 @@ class Evaluation:
             }
             for row in self.rows
         ]
-        return {"clips": self.clips, "videos": self.videos, "not_for_use": self.not_for_use, "rows": rows}
+        counts = {"clips": self.clips, "of_clips": self.of_clips, "videos": self.videos}
+        return {**counts, "not_for_use": self.not_for_use, "rows": rows}
 
 
 def evaluation_text(values: dict[str, Any]) -> str:
     """`Evaluation.to_json` as a table for people; the headline metric first."""
-    header = (f"{values['clips']} test clips of {values['videos']} videos", *METRICS)
-    text = table(header, [row_cells(row) for row in values["rows"]])
+    text = table(header_cells(values), [row_cells(row) for row in values["rows"]])
     return f"{STAMP}\n{text}" if values.get("not_for_use") else text
+
+
+def header_cells(values: dict[str, Any]) -> tuple[str, ...]:
+    """The table's first line: how many clips were judged, then the metrics."""
+    part = f"{values['clips']} of {values['of_clips']}" if values["of_clips"] > values["clips"] else values["clips"]
+    return (f"{part} test clips of {values['videos']} videos", *METRICS)
 
 
 def row_cells(row: dict[str, Any]) -> tuple[str, ...]:
@@ -92,45 +101,65 @@ def row_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def evaluate(config: TrainConfig, shards: ShardSet, checkpoints: Path, out: Path, console: Console) -> Evaluation:
-    """Generate sound for every test clip with every trained form, judge it, write JSON and WAV files to `out`.
+    """Generate sound for test clips with every trained form, judge it, write JSON and WAV files to `out`.
 
-    Raises `NothingError` without test clips, `MissingToolError` before anything was trained.
+    All sounds are compared with each other, so of a large split a fixed random choice is judged. Raises
+    `NothingError` without test clips, `MissingToolError` before anything was trained.
     """
-    entries = shards.split("test")
+    whole = shards.split("test")
+    entries = _chosen(whole)
     if not entries:
         raise NothingError(f"{shards.folder} has no test clips", hint="raise splits.test in the recipe")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    makers = _makers(config, checkpoints, device)
+    makers = _makers(config, checkpoints, device, console)
     form = next(iter(makers.values())).form
     clips: list[Clip] = []
     stamped = False
     made: dict[str, list[Sound]] = {name: [] for name in makers}
     decoder = Decoder(form)
+    shutil.rmtree(out / "generated", ignore_errors=True)
     with console.progress("generate", len(entries), "clips") as progress:
         for entry in entries:
             sample = shards.read(entry, verify=True)
             stamped |= bool(sample.values.get("not_for_use"))
             planes, sound = decoded(decoder, sample)
-            clips.append(Clip(entry.key, entry.label, entry.group_id, Sound(sound, form.rate_hz)))
+            clips.append(Clip(entry.key, entry.label, entry.group_id, Sound(sound, form.rate_hz, entry.key)))
             for name, maker in makers.items():
                 generated = maker.whole(planes)
                 made[name].append(Sound(generated, form.rate_hz))
                 write_wav(out / "generated" / name / f"{entry.key}.wav", generated, form.rate_hz)
             progress.step()
-    result = replace(judge(clips, made), not_for_use=stamped)
+    result = replace(judge(clips, made), of_clips=len(whole), not_for_use=stamped)
     write_text(out / "evaluation.json", json.dumps(result.to_json(), indent=1) + "\n")
     return result
 
 
-def _makers(config: TrainConfig, checkpoints: Path, device: torch.device) -> dict[str, SoundMaker]:
-    makers = {}
+def _chosen(entries: Sequence[Entry]) -> list[Entry]:
+    if len(entries) <= MOST_CLIPS:
+        return list(entries)
+    picks = np.random.default_rng(0).choice(len(entries), MOST_CLIPS, replace=False)
+    return [entries[i] for i in sorted(picks.tolist())]
+
+
+def _makers(config: TrainConfig, checkpoints: Path, device: torch.device, console: Console) -> dict[str, SoundMaker]:
+    """The configured form first; others that were trained on the same encoder and view stand beside it."""
+    first = SoundMaker.load(config, checkpoints, device)
+    makers = {f"{config.decoder.model} {config.form}": first}
     for kind in FORMS:
+        if kind == config.form:
+            continue
+        name = f"{config.decoder.model} {kind}"
         try:
-            formed = replace(config, form=kind)
-            makers[f"{config.decoder.model} {kind}"] = SoundMaker.load(formed, checkpoints, device)
+            maker = SoundMaker.load(replace(config, form=kind), checkpoints, device)
         except MissingToolError:
-            if kind == config.form:
-                raise
+            continue
+        except UsageError as error:
+            console.warn(f"{name} is left out: {error.message}")
+            continue
+        if maker.form == first.form:
+            makers[name] = maker
+        else:
+            console.warn(f"{name} is left out: it was trained with another view")
     return makers
 
 
@@ -140,7 +169,13 @@ def decoded(decoder: Decoder, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     count = sample.entry.frames // decoder.frame_step(fps)
     planes = np.empty(form.plane_shape(count), np.uint8)
     sound = np.empty(count * form.samples_per_frame, np.float32)
-    decoder.decode(sample.mp4, fps, planes, sound)
+    shown, heard = decoder.decode(sample.mp4, fps, planes, sound)
+    if (shown, heard) != (count, len(sound)):
+        raise FatalError(
+            f"{sample.entry.shard}: {sample.entry.key} decodes to {shown} of {count} frames, "
+            f"{heard} of {len(sound)} audio samples",
+            hint="write this dataset again with `v2a-data shard --force`",
+        )
     return planes, sound
 
 
@@ -157,13 +192,13 @@ def judge(clips: Sequence[Clip], made: dict[str, list[Sound]]) -> Evaluation:
 
 
 def flags(figures: dict[str, Figure]) -> tuple[str, ...]:
-    """What went wrong with a model: its sound has next to no energy, or does not follow the picture."""
+    """What is wrong with a model: its sound has next to no energy, or nothing shows that it follows the picture."""
     found = []
     energy, headline = figures["energy_ratio"].mean, figures["swap_auc_in_class"].low
     if energy is not None and not COLLAPSED_BELOW <= energy <= COLLAPSED_ABOVE:
         found.append("collapsed")
     if headline is not None and headline <= CHANCE:
-        found.append("ignores the picture")
+        found.append("not shown to follow the picture")
     return tuple(found)
 
 
@@ -186,8 +221,7 @@ def interval(values: Sequence[float | None], groups: Sequence[str]) -> Figure:
 
 def write_wav(path: Path, sound: np.ndarray, rate_hz: int) -> None:
     """16 bit mono."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with wave.open(str(path), "wb") as file:
+    with whole_file(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate_hz)

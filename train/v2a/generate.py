@@ -11,8 +11,7 @@ import torch
 from v2a.colour import rgb
 from v2a.config import TrainConfig
 from v2a.decode import Form
-from v2a.models.audio_fc import AudioFc
-from v2a.models.vqvae3d import Vqvae3d
+from v2a.models.base import SoundDecoder, VideoEncoder
 from v2a.train import form_of, load_decoder, load_vqvae
 from v2a_data.errors import ItemError
 from v2a_data.media.client import MediaChild
@@ -25,10 +24,10 @@ _TAKE_FRAMES = 250
 class SoundMaker:
     """A trained encoder and decoder."""
 
-    def __init__(self, encoder: Vqvae3d, decoder: AudioFc, form: Form, device: torch.device) -> None:
+    def __init__(self, encoder: VideoEncoder, decoder: SoundDecoder, form: Form, device: torch.device) -> None:
         self.encoder, self.decoder, self.form, self.device = encoder, decoder, form, device
         time = encoder.stride[0]
-        if decoder.config.form == "literal":
+        if decoder.whole_windows:
             self.stretch = decoder.shape.frames * time
         else:
             self.stretch = max(1, round(_STRETCH_S * form.fps / time)) * time
@@ -36,9 +35,10 @@ class SoundMaker:
 
     @classmethod
     def load(cls, config: TrainConfig, checkpoints: Path, device: torch.device) -> "SoundMaker":
-        """From the newest checkpoints. Raises `MissingToolError` before they exist."""
-        encoder, _ = load_vqvae(config, checkpoints, device)
-        decoder, view = load_decoder(config, checkpoints, encoder, device)
+        """From the newest checkpoints. Raises `MissingToolError` before they exist, `UsageError` where the
+        decoder belongs to another encoder."""
+        encoder, found = load_vqvae(config, checkpoints, device)
+        decoder, view = load_decoder(config, checkpoints, encoder, found, device)
         return cls(encoder, decoder, form_of(view), device)
 
     def whole(self, planes: np.ndarray) -> np.ndarray:
@@ -64,9 +64,9 @@ class SoundMaker:
             yield from self._last(waiting, tail)
 
     def _last(self, waiting: np.ndarray, tail: np.ndarray | None) -> Iterator[np.ndarray]:
-        """What is left: at most a stretch and an overlap; the literal form takes it in two."""
+        """What is left: at most a stretch and an overlap; a decoder of whole windows takes it in two."""
         audio = self.form.samples_per_frame
-        if self.decoder.config.form == "literal" and len(waiting) > self.stretch:
+        if self.decoder.whole_windows and len(waiting) > self.stretch:
             sound = faded(tail, self._sound(waiting[: self.stretch]))
             tail = sound[-self.overlap * audio :]
             yield sound[: -self.overlap * audio]
@@ -88,7 +88,8 @@ def faded(tail: np.ndarray | None, sound: np.ndarray) -> np.ndarray:
     count = min(len(tail), len(sound))
     ramp = np.linspace(0, np.pi / 2, count, dtype=np.float32)
     mixed = tail[:count] * np.cos(ramp) + sound[:count] * np.sin(ramp)
-    return np.concatenate([mixed, sound[count:]])
+    # Two alike parts add up to more than either.
+    return np.concatenate([np.clip(mixed, -1, 1), sound[count:]])
 
 
 def generate_file(maker: SoundMaker, video: Path, target: Path, progress: Callable[[int], None]) -> int:

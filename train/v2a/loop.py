@@ -16,8 +16,10 @@ from v2a.models.base import Loss
 from v2a.stream import Crops, Cursor, ShardStream
 from v2a_data.console import Console
 from v2a_data.engine import stop_signals
-from v2a_data.errors import InterruptedRunError, UsageError
+from v2a_data.errors import FatalError, InterruptedRunError, UsageError
+from v2a_data.files import write_text
 
+_LOG = "metrics.jsonl"
 _LOG_EVERY = 10
 
 
@@ -48,8 +50,8 @@ class Trained:
     complaint: str | None
 
 
-def start(training: Training, *, force: bool) -> tuple[torch.optim.Optimizer, int, Cursor]:
-    """Optimizer, step and cursor: from the newest checkpoint, or from nothing.
+def start(training: Training, *, force: bool) -> tuple[torch.optim.Optimizer, int, Cursor, list[dict[str, float]]]:
+    """Optimizer, step, cursor and the last figures: from the newest checkpoint, or from nothing.
 
     Raises `UsageError` with a diff where the checkpoint was made otherwise and `force` is not set.
     """
@@ -66,22 +68,28 @@ def start(training: Training, *, force: bool) -> tuple[torch.optim.Optimizer, in
         found = None
         _remove(training.folder)
     if found is None:
-        return optimizer, 0, Cursor()
+        _cut_log(training.folder / _LOG, 0)
+        return optimizer, 0, Cursor(), []
     training.module.load_state_dict(found.model())
     checkpoint.restore(optimizer, found.optimizer())
     torch.set_rng_state(torch.tensor(found.state["rng"], dtype=torch.uint8))
-    return optimizer, found.step, Cursor(**found.state["cursor"])
+    _cut_log(training.folder / _LOG, found.step)
+    return optimizer, found.step, Cursor(**found.state["cursor"]), found.state["recent"]
 
 
 def run(
-    training: Training, optimizer: torch.optim.Optimizer, step: int, stream: ShardStream, console: Console
+    training: Training,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    recent: list[dict[str, float]],
+    stream: ShardStream,
+    console: Console,
 ) -> Trained:
     """Train from `step` to the configured number of steps; a stopped run leaves a checkpoint to go on from."""
     settings = training.optimisation
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     training.folder.mkdir(parents=True, exist_ok=True)
-    log = training.folder / "metrics.jsonl"
-    recent: list[dict[str, float]] = []
+    log = training.folder / _LOG
     batches: Iterator[Crops] = iter(stream)
     training.module.train()
     with console.progress(f"train {training.name}", settings.steps, "steps", step) as progress, stop_signals() as stop:
@@ -89,6 +97,8 @@ def run(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(settings, step)
             loss = training.loss(next(batches))
+            figures = {"loss": float(loss.total.detach()), **loss.parts}
+            _check_finite(training, figures, step)
             optimizer.zero_grad(set_to_none=True)
             loss.total.backward()  # type: ignore[no-untyped-call]
             if settings.clip_norm > 0:
@@ -96,22 +106,30 @@ def run(
             optimizer.step()
             step += 1
             progress.step()
-            recent.append({"loss": float(loss.total.detach()), **loss.parts})
+            recent = [*recent, figures][-_LOG_EVERY:]
             if step % _LOG_EVERY == 0 or step == settings.steps:
-                _append(log, {"step": step, **_mean(recent[-_LOG_EVERY:])})
+                _append(log, {"step": step, **_mean(recent)})
             if step % settings.save_every == 0 or step == settings.steps or stop.asked:
-                _save(training, optimizer, step, stream)
+                _save(training, optimizer, step, recent, stream)
             if stop.asked:
                 raise InterruptedRunError(
                     f"stopped at step {step}; the checkpoint is kept", hint="run the same command again to go on"
                 )
-            recent = recent[-_LOG_EVERY:]
     training.module.eval()
-    parts = _mean(recent) if recent else _last(log)
+    parts = _mean(recent)
     complaint = training.complaint(parts)
     if complaint:
         console.warn(complaint)
     return Trained(training.name, step, parts, complaint)
+
+
+def _check_finite(training: Training, figures: dict[str, float], step: int) -> None:
+    broken = [name for name, value in figures.items() if not math.isfinite(value)]
+    if broken:
+        raise FatalError(
+            f"{training.name} diverged: {broken[0]} is {figures[broken[0]]} after {step} steps",
+            hint="lower optimisation.lr, raise warmup_steps, or set clip_norm with --set; the last checkpoint is kept",
+        )
 
 
 def learning_rate(settings: Optimisation, step: int) -> float:
@@ -120,11 +138,18 @@ def learning_rate(settings: Optimisation, step: int) -> float:
     return settings.lr * warm * (0.55 + 0.45 * math.cos(math.pi * step / max(1, settings.steps)))
 
 
-def _save(training: Training, optimizer: torch.optim.Optimizer, step: int, stream: ShardStream) -> None:
+def _save(
+    training: Training,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    recent: list[dict[str, float]],
+    stream: ShardStream,
+) -> None:
     state = {
         "step": step,
         "cursor": {"epoch": stream.cursor.epoch, "batch": stream.cursor.batch},
         "rng": torch.get_rng_state().tolist(),
+        "recent": recent,
         "about": training.about,
     }
     checkpoint.save(training.folder, training.module, optimizer, state)
@@ -145,9 +170,12 @@ def _mean(rows: list[dict[str, float]]) -> dict[str, float]:
     return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]} if rows else {}
 
 
-def _last(path: Path) -> dict[str, float]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return {key: value for key, value in json.loads(lines[-1]).items() if key != "step"} if lines else {}
+def _cut_log(path: Path, step: int) -> None:
+    """Take out what a killed run logged after its checkpoint: those steps are done again."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

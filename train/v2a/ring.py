@@ -20,6 +20,8 @@ from v2a_data.errors import FatalError
 from v2a_data.shards.read import Entry, ShardSet
 
 _TIMEOUT_S = 60.0
+# How often a waiting worker looks whether the driver still lives; a killed driver cannot end it.
+_LOOK_UP_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -167,8 +169,11 @@ def decode_entry(
     shards: ShardSet, entry: Entry, decoder: Decoder, shard_fps: Fraction, planes: np.ndarray, sound: np.ndarray
 ) -> None:
     """Read and decode one sample; raises `FatalError` naming it where it does not hold what the index says."""
-    sample = shards.read(entry)
-    shown, heard = decoder.decode(sample.mp4, shard_fps, planes, sound)
+    try:
+        shown, heard = decoder.decode(shards.read(entry).mp4, shard_fps, planes, sound)
+    except Exception as error:  # whatever a damaged file makes of the decoder
+        hint = getattr(error, "hint", None)
+        raise FatalError(f"{entry.shard}: sample {entry.key}: {error}", hint=hint) from error
     wanted = entry.frames // decoder.frame_step(shard_fps)
     if shown < wanted or heard < wanted * decoder.form.samples_per_frame:
         raise FatalError(f"{entry.shard}: {entry.key} decodes to {shown} of {wanted} frames, {heard} audio samples")
@@ -183,7 +188,7 @@ def work(
     tasks: Any,
     done: Any,
 ) -> None:
-    """A worker: decode what the queue names into its slot, until killed."""
+    """A worker: decode what the queue names into its slot, until killed or left alone."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -193,11 +198,15 @@ def work(
         for about, memory in zip((planes_about, sound_about), memories, strict=True)
     )
     shards, decoder = ShardSet(folder, ()), Decoder(form)
-    while True:
-        number, slot, entry = tasks.get()
+    driver = multiprocessing.parent_process()
+    while driver is None or driver.is_alive():
+        try:
+            number, slot, entry = tasks.get(timeout=_LOOK_UP_S)
+        except queue.Empty:
+            continue
         trouble = None
         try:
             decode_entry(shards, entry, decoder, shard_fps, planes[slot], sound[slot])
         except Exception as error:  # the driver ends the run with it
-            trouble = f"{entry.shard}: sample {entry.key}: {error}"
+            trouble = str(error)
         done.put((number, trouble))

@@ -1,6 +1,6 @@
 """The two trainings of seed paper 000: the VQ-VAE first, then the audio decoder on its frozen codes."""
 
-import os
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,7 @@ from v2a.colour import rgb
 from v2a.config import Optimisation, Stage, TrainConfig, View
 from v2a.decode import Form
 from v2a.models import MODELS
-from v2a.models.audio_fc import AudioFc, CodeShape
-from v2a.models.base import Batch, Loss, count_parameters
-from v2a.models.vqvae3d import Vqvae3d
+from v2a.models.base import Batch, CodeShape, Loss, SoundDecoder, VideoEncoder, count_parameters
 from v2a.ring import SampleSource
 from v2a.stream import Crops, ShardStream, shard_source
 from v2a_data.console import Console
@@ -92,7 +90,7 @@ def train_decoder(context: Context) -> loop.Trained:
     encoder, found = load_vqvae(context.config, context.checkpoints, context.device)
     shape = code_shape(encoder, context.config)
     config = decoder_config(context.config)
-    model_class: type[AudioFc] = MODELS[stage.model]
+    model_class: type[SoundDecoder] = MODELS[stage.model]
     parameters = model_class.parameters_of(config, shape)
     memory = model_class.activation_bytes(config, shape, stage.optimisation.batch)
     preflight(decoder_name(context.config), parameters, memory, context)
@@ -114,9 +112,9 @@ def train_decoder(context: Context) -> loop.Trained:
     def loss(crops: Crops) -> Loss:
         codes = torch.from_numpy(crops.frames).to(context.device).long()
         sound = torch.from_numpy(crops.sound).to(context.device)
-        return model.loss(encoder.quantizer.lookup(codes), sound)
+        return model.loss(encoder.lookup(codes), sound)
 
-    more = {"vqvae_step": found.step, "vqvae": digest(found.state["about"])}
+    more = encoder_mark(found)
     name = decoder_name(context.config)
     return _train(context, name, stage, model, loss, lambda parts: None, shape.frames, more, cache)
 
@@ -145,23 +143,30 @@ def _train(
     }
     training = loop.Training(name, model, loss, settings, context.checkpoints / name, about, complaint)
     try:
-        optimizer, step, cursor = loop.start(training, force=context.force)
+        optimizer, step, cursor, recent = loop.start(training, force=context.force)
     except BaseException:
         source.close()
         raise
     entries = context.shards.split("train")
     stream = ShardStream(source, entries, frames, settings.batch, context.config.seed, cursor=cursor)
     with stream:
-        return loop.run(training, optimizer, step, stream, context.console)
+        return loop.run(training, optimizer, step, recent, stream, context.console)
 
 
-def new_vqvae(stage: Stage) -> Vqvae3d:
+def encoder_mark(found: checkpoint.Checkpoint) -> dict[str, Any]:
+    """Which encoder a decoder belongs to: codes of another one mean something else."""
+    return {"vqvae_step": found.step, "vqvae": digest(found.state["about"])}
+
+
+def new_vqvae(stage: Stage) -> VideoEncoder:
     """The configured video encoder with fresh weights."""
-    model_class: type[Vqvae3d] = MODELS[stage.model]
+    model_class: type[VideoEncoder] = MODELS[stage.model]
     return model_class(build(model_class.Config, stage.options, "train.vqvae.options"))
 
 
-def load_vqvae(config: TrainConfig, checkpoints: Path, device: torch.device) -> tuple[Vqvae3d, checkpoint.Checkpoint]:
+def load_vqvae(
+    config: TrainConfig, checkpoints: Path, device: torch.device
+) -> tuple[VideoEncoder, checkpoint.Checkpoint]:
     """The trained video encoder, with the options it was trained with. Raises `MissingToolError` before it was."""
     found = checkpoint.require(checkpoints / config.vqvae.model, "v2a train vqvae")
     model = new_vqvae(replace(config.vqvae, options=found.state["about"]["options"]))
@@ -170,28 +175,42 @@ def load_vqvae(config: TrainConfig, checkpoints: Path, device: torch.device) -> 
 
 
 def load_decoder(
-    config: TrainConfig, checkpoints: Path, encoder: Vqvae3d, device: torch.device
-) -> tuple[AudioFc, View]:
-    """The trained sound decoder of the configured form, and the view it was trained with."""
+    config: TrainConfig,
+    checkpoints: Path,
+    encoder: VideoEncoder,
+    encoder_checkpoint: checkpoint.Checkpoint,
+    device: torch.device,
+) -> tuple[SoundDecoder, View]:
+    """The trained sound decoder of the configured form, and the view it was trained with.
+
+    Raises `MissingToolError` before it was trained, `UsageError` where that was on another encoder.
+    """
     found = checkpoint.require(checkpoints / decoder_name(config), "v2a train decoder")
     about = found.state["about"]
+    mark = encoder_mark(encoder_checkpoint)
+    if {key: about.get(key) for key in mark} != mark:
+        raise UsageError(
+            f"{found.folder} was trained on codes of another encoder than {encoder_checkpoint.folder}",
+            hint="`v2a train decoder --force` trains it on this one",
+        )
     config = replace(
         config,
         decoder=replace(config.decoder, options=about["options"]),
         view=build(View, about["view"], f"{found.folder}: view"),
     )
-    model_class: type[AudioFc] = MODELS[config.decoder.model]
+    model_class: type[SoundDecoder] = MODELS[config.decoder.model]
     model = model_class(decoder_config(config), code_shape(encoder, config))
     model.load_state_dict(found.model())
     return model.to(device).eval().requires_grad_(False), config.view
 
 
-def decoder_config(config: TrainConfig) -> AudioFc.Config:
+def decoder_config(config: TrainConfig) -> Any:
     """The decoder's options with the form of the recipe."""
-    return replace(build(AudioFc.Config, config.decoder.options, "train.decoder.options"), form=config.form)
+    model_class: type[SoundDecoder] = MODELS[config.decoder.model]
+    return replace(build(model_class.Config, config.decoder.options, "train.decoder.options"), form=config.form)
 
 
-def code_shape(encoder: Vqvae3d, config: TrainConfig) -> CodeShape:
+def code_shape(encoder: VideoEncoder, config: TrainConfig) -> CodeShape:
     """What the encoder gives for one crop of the view's seconds."""
     form = form_of(config.view)
     time, rows, columns = encoder.stride
@@ -202,7 +221,7 @@ def code_shape(encoder: Vqvae3d, config: TrainConfig) -> CodeShape:
         frames // time,
         -(-form.height // rows),
         -(-form.width // columns),
-        encoder.config.channels[1],
+        encoder.dim,
         form.samples_per_frame * time,
         form.rate_hz,
     )
@@ -230,11 +249,44 @@ def free_memory(device: torch.device) -> int:
     """Bytes that a training may take."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    with open("/proc/meminfo", encoding="ascii") as file:
-        for line in file:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil
+
+    return min(int(psutil.virtual_memory().available), _left_to_this_group())
+
+
+def _left_to_this_group() -> int:
+    """What a container's limit leaves (cgroup v2), no bound without one."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:
+        return sys.maxsize
+    return int(limit) - int(used) if limit.isdecimal() else sys.maxsize
+
+
+def sizes(context: Context) -> list[dict[str, Any]]:
+    """Parameters and bytes to train of both models, before anything is built or read."""
+    config, form = context.config, context.form
+    encoder = new_vqvae(config.vqvae)
+    frames = crop_frames(config.vqvae, config)
+    shape, options = code_shape(encoder, config), decoder_config(config)
+    decoder_class: type[SoundDecoder] = MODELS[config.decoder.model]
+    rows = (
+        (
+            config.vqvae.model,
+            count_parameters(encoder),
+            encoder.activation_bytes(config.vqvae.optimisation.batch, frames, form.height, form.width),
+        ),
+        (
+            decoder_name(config),
+            decoder_class.parameters_of(options, shape),
+            decoder_class.activation_bytes(options, shape, config.decoder.optimisation.batch),
+        ),
+    )
+    return [
+        {"model": name, "parameters": count, "bytes": count * _BYTES_PER_PARAMETER + activations}
+        for name, count, activations in rows
+    ]
 
 
 def describe(context: Context) -> dict[str, Any]:

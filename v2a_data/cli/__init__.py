@@ -1,25 +1,20 @@
 """The `v2a-data` command line: thin commands that parse, call one function, print."""
 
-from typing import Annotated
-
-import typer
-
 from v2a_data.cli import curate, doctor, explain, fetch, labels, models, recipe, run, shard, status, synth
-from v2a_data.cli.common import command, new_app, version_option
+from v2a_data.cli.common import VersionOption, command, new_app
 
 app = new_app(
+    "v2a-data",
     "From label names to a grounded dataset: clips in which the thing named is both seen and heard.\n\n\b\n"
-    "  v2a-data fetch --label Airplane; v2a-data curate; v2a-data shard"
+    "  v2a-data fetch --label Airplane; v2a-data curate; v2a-data shard",
 )
-recipe_app = new_app("Recipes: everything a dataset is made with.")
-models_app = new_app("Models that recipes name: list, pull, verify.")
+recipe_app = new_app("recipe", "Recipes: everything a dataset is made with.")
+models_app = new_app("models", "Models that recipes name: list, pull, verify.")
 
 
 @app.callback()
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=version_option("v2a-data"), is_eager=True, help="Show the version.")
-    ] = False,
+    version: VersionOption = False,
 ) -> None:
     pass
 

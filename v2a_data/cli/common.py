@@ -3,7 +3,9 @@
 import inspect
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,15 +29,13 @@ RecipeOption = Annotated[str | None, typer.Option("--recipe", help="Name of a sh
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe value.")]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(
-        "--workers", min=0, help="Worker processes; 0 works in order without a cluster. Default: one per core."
-    ),
+    typer.Option("--workers", min=0, help="Worker processes; 0 works in order. Default: one per core; v2a train: 1."),
 ]
 SchedulerOption = Annotated[
     str | None, typer.Option("--scheduler", metavar="ADDR", help="A Dask scheduler that exists.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no messages.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="More messages.")]
 DebugOption = Annotated[bool, typer.Option("--debug", envvar="V2A_DEBUG", help="Tracebacks.")]
 
@@ -45,6 +45,20 @@ ModelsOption = Annotated[
     typer.Option("--models", metavar="tiny", help="Judge with the tiny models of this package; stamped not for use."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Apply a changed recipe, replace what it made.")]
+
+
+def _show_version(context: typer.Context, value: bool) -> None:
+    if value:
+        from v2a_data import __version__
+
+        root = context.find_root()
+        sys.stdout.write(f"{root.command.name or root.info_name} {__version__}\n")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+]
 
 _COMMON: tuple[tuple[str, Any, Any], ...] = (
     ("workspace", WorkspaceOption, Path("v2a-workspace")),
@@ -56,6 +70,7 @@ _COMMON: tuple[tuple[str, Any, Any], ...] = (
     ("quiet", QuietOption, False),
     ("verbose", VerboseOption, False),
     ("debug", DebugOption, False),
+    ("version", VersionOption, False),
 )
 
 
@@ -93,11 +108,16 @@ class Common:
 
         return SerialEngine()
 
-    def open_workspace(self, *, dry_run: bool = False) -> "Workspace":
-        """The workspace, locked for writing; for a dry run only looked at."""
+    def open_workspace(self, *, dry_run: bool = False, create: bool = False) -> "Workspace":
+        """The workspace, locked for writing; for a dry run only looked at.
+
+        Raises `UsageError` where there is none and it must not be made.
+        """
         from v2a_data.workspace import Workspace
 
-        return Workspace.look(self.workspace) if dry_run else Workspace.open(self.workspace, self.command)
+        if dry_run:
+            return Workspace.look(self.workspace)
+        return Workspace.open(self.workspace, self.command, create=create)
 
     def record(self, workspace: "Workspace") -> "RunRecord":
         """The run record of this call."""
@@ -112,9 +132,10 @@ class Common:
         return parse_sets(self.sets)
 
 
-def new_app(help: str) -> typer.Typer:
+def new_app(name: str, help: str) -> typer.Typer:
     """A command line without rich markup, so that help starts fast and titles cannot format it."""
     return typer.Typer(
+        name=name,
         help=help,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -137,6 +158,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]]
 
         def run(**values: Any) -> None:
             picked = {key: values.pop(key) for key, _, _ in _COMMON}
+            del picked["version"]
             common = Common(command=name, **{**picked, "sets": picked["sets"] or []})
             raise typer.Exit(guarded(common, lambda: function(common, **values)))
 
@@ -152,24 +174,47 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., int | None]]
 def guarded(common: Common, call: Callable[[], int | None]) -> int:
     """Run a command; every known trouble becomes a message and its exit code."""
     console = common.console
+    interrupted = _note_interrupts()
     try:
         return int(call() or ExitCode.OK)
     except FatalError as error:
         _say(console, common, error, error.message, error.hint)
         return int(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write("stopped at once; run the same command again to go on\n")
-        return int(ExitCode.INTERRUPTED)
+        return _stopped()
     except OSError as error:
+        if interrupted.is_set():
+            return _stopped()
         from v2a_data.files import disk_error, is_disk_error
 
         if is_disk_error(error):
             trouble = disk_error(error)
             _say(console, common, error, trouble.message, trouble.hint)
             return int(ExitCode.DISK)
-        return _unknown(console, common, error)
+        words = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        _say(console, common, error, words, None)
+        return int(ExitCode.FAILURE)
     except Exception as error:  # the last place before the user: a message instead of a traceback
-        return _unknown(console, common, error)
+        # Packages that are interrupted while they load raise whatever they like.
+        return _stopped() if interrupted.is_set() else _unknown(console, common, error)
+
+
+def _stopped() -> int:
+    sys.stderr.write("stopped at once; run the same command again to go on\n")
+    return int(ExitCode.INTERRUPTED)
+
+
+def _note_interrupts() -> threading.Event:
+    """Ctrl-C raises `KeyboardInterrupt` as always, and is remembered where something swallows that."""
+    seen = threading.Event()
+    if threading.current_thread() is threading.main_thread():
+
+        def note(number: int, frame: Any) -> None:
+            seen.set()
+            signal.default_int_handler(number, frame)
+
+        signal.signal(signal.SIGINT, note)
+    return seen
 
 
 def _unknown(console: "Console", common: Common, error: Exception) -> int:
@@ -193,19 +238,6 @@ def parse_limit(text: str | None) -> int | str | None:
     """`--limit`: a count, or "all". Raises `UsageError` for anything else."""
     if text is None or text == "all":
         return text
-    if text.isdigit():
+    if text.isascii() and text.isdecimal():
         return int(text)
     raise UsageError(f"--limit {text!r}: expected a number or 'all'")
-
-
-def version_option(package: str) -> Callable[[bool], None]:
-    """Callback of `--version`."""
-
-    def show(value: bool) -> None:
-        if value:
-            from v2a_data import __version__
-
-            sys.stdout.write(f"{package} {__version__}\n")
-            raise typer.Exit
-
-    return show

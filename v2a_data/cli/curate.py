@@ -21,7 +21,10 @@ def curate(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
-    """Score every window of every fetched video, apply the rules, lay clips, assign splits."""
+    """Score windows, apply the rules, lay clips, assign splits.
+
+    Of every fetched video; what was measured is not measured again.
+    """
     from v2a_data.cli.recipes import choose_recipe
     from v2a_data.curate.stage import STEPS
     from v2a_data.curate.stage import curate as run_curate

@@ -1,12 +1,15 @@
 """`v2a-data fetch`: list ids and download media."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from v2a_data.cli.common import Common, DryRun, Force, parse_limit
 from v2a_data.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from v2a_data.fetch.stage import FetchResult
 
 
 def fetch(
@@ -32,7 +35,9 @@ def fetch(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
-    """List ids of labels and download their videos, whole and small, up to a number.
+    """List ids of labels and download their videos.
+
+    Whole files in a small format, up to the recipe's number of videos or --limit.
 
     \b
     v2a-data fetch --label Airplane
@@ -47,7 +52,7 @@ def fetch(
     wanted = parse_limit(limit)
     lines = _lines(ids_file, url or [])
     console = common.console
-    with common.open_workspace(dry_run=dry_run) as workspace:
+    with common.open_workspace(dry_run=dry_run, create=True) as workspace:
         recipe = choose_recipe(
             workspace, common, label or [], source, str(Path(input).expanduser().resolve()) if input else None
         )
@@ -55,6 +60,7 @@ def fetch(
         listed = stage.expected(workspace, recipe, chosen)
         target = None if wanted == "all" else wanted if isinstance(wanted, int) else recipe.fetch.target_videos
         console.say(stage.announcement(workspace, recipe, chosen, listed, target))
+        stage.warn_of_space(workspace, chosen, listed, target, console)
         if dry_run:
             console.result({"dry_run": True, "listed": listed, "target": target}, "nothing was fetched")
             return ExitCode.OK
@@ -100,7 +106,7 @@ def _lines(ids_file: str | None, urls: list[str]) -> list[str] | None:
     return lines
 
 
-def _summary(result, target: int | None) -> str:  # type: ignore[no-untyped-def]
+def _summary(result: "FetchResult", target: int | None) -> str:
     states = ", ".join(f"{count} {name}" for name, count in result.states.items())
     lines = [f"fetched {result.fetched}, failed {result.failed}; all videos: {states}"]
     lines += [f"  {count:5d}  {reason}" for reason, count in result.reasons.most_common()]

@@ -18,7 +18,9 @@ def new(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
-    """Write a recipe for any label: prompts, negatives, AudioSet classes, rules, all to be edited.
+    """Write a recipe for any label, to be edited.
+
+    Prompts, negatives, AudioSet classes, rules.
 
     \b
     v2a-data recipe new Helicopter; v2a-data fetch --recipe helicopter.toml

@@ -24,6 +24,7 @@ def choose_recipe(
     """
     from v2a_data.recipe import build_recipe, load_recipe, merge, to_table
 
+    labels = _printable(labels)
     over = _over(common, labels, source, input_path)
     current = workspace.recipe()
     if common.recipe is not None:
@@ -51,6 +52,15 @@ def _over(common: Common, labels: Sequence[str], source: str | None, input_path:
     if section:
         over["source"] = section
     return merge(over, common.overrides())
+
+
+def _printable(labels: Sequence[str]) -> list[str]:
+    from v2a_data.ids import clean_text
+
+    cleaned = [clean_text(label) for label in labels]
+    if not all(cleaned):
+        raise UsageError("--label: an empty name", hint="`v2a-data labels` lists names")
+    return cleaned
 
 
 def _given(current: "Recipe", named: "Recipe") -> dict[str, Any]:

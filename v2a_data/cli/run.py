@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from v2a_data.cli.common import Common, DryRun, Force, ModelsOption
-from v2a_data.errors import ExitCode, NothingError
+from v2a_data.errors import ExitCode
 
 _FIRST_ROUND = 20
 
@@ -20,9 +20,10 @@ def run(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
-    """Fetch and curate by turns: a round each, until N clips are kept or the source has no more videos.
+    """Fetch and curate by turns until enough clips are kept.
 
-    Without --until-kept: one fetch to the recipe's target_videos, then one curate.
+    A round each, until N clips are kept or the source has no more videos. Without --until-kept: one fetch
+    to the recipe's target_videos, then one curate.
     """
     from dataclasses import replace
 
@@ -35,7 +36,7 @@ def run(
 
     common = replace(common, recipe=name)
     console = common.console
-    with common.open_workspace(dry_run=dry_run) as workspace:
+    with common.open_workspace(dry_run=dry_run, create=True) as workspace:
         recipe = with_models(choose_recipe(workspace, common), models)
         source = SOURCES[recipe.source.name]()
         listed = stage.expected(workspace, recipe, source)
@@ -67,9 +68,10 @@ def run(
         console.result(
             {"kept": kept, "wanted": until_kept, "clips": result.verdicts}, f"{kept} clips kept; next: v2a-data shard"
         )
-        if until_kept is not None and kept < until_kept:
-            raise NothingError(f"{source.name} has no more videos: {kept} of {until_kept} clips are kept")
-    return ExitCode.OK
+    if until_kept is not None and kept < until_kept:
+        console.warn(f"{source.name} has no more videos: {kept} of {until_kept} clips are kept")
+        return ExitCode.PARTIAL
+    return ExitCode.PARTIAL if fetched.states.get("later") else ExitCode.OK
 
 
 def _next_target(have: int, kept: int, wanted: int | None, target_videos: int) -> int:

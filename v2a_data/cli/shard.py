@@ -16,8 +16,12 @@ def shard(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
-    """Cut every kept clip exactly, check it, and write shards with an index to <workspace>/shards."""
+    """Cut kept clips exactly and write them as shards.
+
+    Every clip is decoded back and checked; shards and their index go to <workspace>/shards.
+    """
     from v2a_data.cli.recipes import choose_recipe
+    from v2a_data.shards.write import check_kept
     from v2a_data.shards.write import shard as run_shard
 
     console = common.console
@@ -31,6 +35,7 @@ def shard(
             waiting = workspace.ledger.value(sql, (recipe.hash,))
             console.result({"dry_run": True, "clips": waiting}, f"would cut {waiting} clips into {workspace.shards}")
             return ExitCode.OK
+        check_kept(workspace, recipe)
         workspace.adopt(recipe, force=force)
         with common.record(workspace) as record:
             engine = common.engine()

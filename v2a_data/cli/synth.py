@@ -30,7 +30,7 @@ def synth(
     port: Annotated[int, typer.Option("--port", help="Port of --serve; 0 takes a free one.")] = 0,
     dry_run: DryRun = False,
 ) -> int:
-    """Render synthetic videos whose truth is known, or serve such a world to `fetch`.
+    """Render synthetic videos with known truth, or serve them.
 
     \b
     v2a-data synth world --videos 20; v2a-data fetch --source synthetic --input world --recipe demo

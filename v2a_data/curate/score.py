@@ -16,7 +16,7 @@ import numpy as np
 from v2a_data import schema
 from v2a_data.console import Console
 from v2a_data.engine import Engine, Job, Step
-from v2a_data.errors import ItemError
+from v2a_data.errors import ItemError, UsageError
 from v2a_data.ledger import Ledger
 from v2a_data.media.client import shared_child, twice
 from v2a_data.media.probe import Probe
@@ -89,6 +89,7 @@ def score(workspace: Workspace, recipe: Recipe, engine: Engine, console: Console
     total = _planned(workspace.ledger)
     if total:
         require(recipe)
+    _same_measures(workspace.ledger, recipe, specs)
     done = 0
     with console.progress("score", total, "videos") as progress:
 
@@ -106,8 +107,28 @@ def scorer_specs(recipe: Recipe) -> tuple[ScorerSpec, ...]:
     """The recipe's scorers, each with a hash over its version, configuration and model file."""
     specs = []
     for name, config in recipe.scorers.items():
-        specs.append(ScorerSpec(name, config, digest([SCORERS[name].version, recipe.scorer_hash(name)])))
+        model = SCORERS[name](config).model
+        about = [SCORERS[name].version, recipe.scorer_hash(name), model.sha256 if model else None]
+        specs.append(ScorerSpec(name, config, digest(about)))
     return tuple(specs)
+
+
+def _same_measures(ledger: Ledger, recipe: Recipe, specs: Sequence[ScorerSpec]) -> None:
+    """Raise `UsageError` where a scorer or its model changed since clips were judged under this recipe:
+    one dataset must not mix two measures."""
+    key = f"measures/{recipe.hash}"
+    now = {spec.name: spec.hash for spec in specs}
+    before = json.loads(ledger.meta(key) or "null")
+    if before is None:
+        with ledger.transaction():
+            ledger.set_meta(key, json.dumps(now, sort_keys=True))
+    elif before != now:
+        changed = ", ".join(sorted(name for name in now if before.get(name) != now[name]))
+        raise UsageError(
+            f"{changed}: the scorer or its model file is another one than this dataset was judged with",
+            hint="put the old one back, judge again in another workspace (-w), or pin the new model: "
+            "--set scorers.NAME.sha256=… --force",
+        )
 
 
 def label_of(recipe: Recipe, labels: Sequence[str]) -> str:

@@ -5,23 +5,23 @@ in a worker; the driver records what comes back.
 """
 
 import os
-import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from v2a_data.errors import ItemError
-from v2a_data.fetch.failures import SKIPPED, UNKNOWN, FailureClass, classify
+from v2a_data.fetch.failures import SKIPPED, FailureClass, classify
 from v2a_data.files import disk_error, is_disk_error, link_or_copy, publish, sha256_file
 from v2a_data.ids import clean_text
 from v2a_data.media.client import shared_child, twice
+from v2a_data.media.ffmpeg import ffmpeg_path
 from v2a_data.recipe import FetchSection
 from v2a_data.runs import package_version
+
+_PLAIN = "[protocol^=http][protocol!*=dash]"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def fetch_video(request: FetchRequest) -> FetchOutcome:
             raise disk_error(error) from None
         return outcome("transport", "later", 1, str(error))
     except Exception as error:  # a site's answer can break an extractor anywhere; one video must not end the run
-        return outcome(UNKNOWN.name, UNKNOWN.then, UNKNOWN.tries, f"{type(error).__name__}: {error}")
+        return outcome("internal", "later", 1, f"{type(error).__name__}: {error}")
 
 
 def _place(request: FetchRequest, file: Path) -> dict[str, Any]:
@@ -121,12 +121,8 @@ def _download(request: FetchRequest, folder: Path) -> Path:
     assert request.url is not None
     log = _Log()
     skipped: list[str] = []
-    with (
-        _ffmpeg_location() as ffmpeg,
-        _limited(yt_dlp.YoutubeDL)(
-            _options(request, folder, log, skipped, ffmpeg), hosts=request.options.hosts
-        ) as downloader,
-    ):
+    options = _options(request, folder, log, skipped)
+    with _limited(yt_dlp.YoutubeDL)(options, hosts=request.options.hosts) as downloader:
         try:
             info = downloader.extract_info(request.url, download=True)
         except DownloadError as error:
@@ -149,7 +145,7 @@ def _download(request: FetchRequest, folder: Path) -> Path:
     return found[0]
 
 
-def _options(request: FetchRequest, folder: Path, log: "_Log", skipped: list[str], ffmpeg: str) -> dict[str, Any]:
+def _options(request: FetchRequest, folder: Path, log: "_Log", skipped: list[str]) -> dict[str, Any]:
     options = request.options
 
     def match(info: dict[str, Any], *, incomplete: bool = False) -> str | None:
@@ -163,14 +159,15 @@ def _options(request: FetchRequest, folder: Path, log: "_Log", skipped: list[str
         return float(min(60, 2**n))
 
     return {
-        "format": "bv*+ba/b",
+        # No playlists of pieces (HLS, DASH manifests): yt-dlp may hand those to ffmpeg, past our host list.
+        "format": f"bv*{_PLAIN}+ba{_PLAIN}/b{_PLAIN}",
         "format_sort": [part.strip() for part in options.format_sort.split(",") if part.strip()],
         "outtmpl": {"default": str(folder / "media.%(ext)s")},
         "paths": {"temp": str(folder)},
         "allowed_extractors": [f"^{name}$" for name in options.extractors],
         "match_filter": match,
         "max_filesize": options.max_bytes,
-        "ffmpeg_location": ffmpeg,
+        "ffmpeg_location": ffmpeg_path(),
         "noplaylist": True,
         "updatetime": False,
         "skip_unavailable_fragments": False,
@@ -251,15 +248,3 @@ def _message(error: Exception) -> str:
     exc_info = getattr(error, "exc_info", None)
     inner = exc_info[1] if exc_info else None
     return str(getattr(inner, "orig_msg", None) or inner or error)
-
-
-@contextmanager
-def _ffmpeg_location() -> Iterator[str]:
-    from v2a_data.media.ffmpeg import ffmpeg_path
-
-    yield ffmpeg_path()
-
-
-def free_bytes(folder: Path) -> int:
-    """Free space where the workspace is."""
-    return shutil.disk_usage(folder).free

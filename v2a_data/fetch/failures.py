@@ -14,7 +14,7 @@ Then = Literal["gone", "later", "setup", "stop"]
 class FailureClass:
     """One class. `then`: the id is gone, worth another run, the user's set-up, or the whole run stops.
 
-    `tries` is how many failures of this class it takes before a `gone` row is believed.
+    `tries` is on how many days it must fail with this class before a `gone` row is believed.
     """
 
     name: str

@@ -4,6 +4,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from v2a_data.errors import FatalError, SiteStopError, UsageError
@@ -39,6 +40,10 @@ def get(url: str) -> Answer:
         except urllib.error.HTTPError as error:
             last = f"HTTP {error.code}"
             if error.code == 429:
+                if attempt == _TRIES - 1:
+                    raise SiteStopError(
+                        f"{url}: HTTP 429 {_TRIES} times", hint="go on in an hour or later with the same command"
+                    ) from None
                 _wait_as_told(url, error.headers.get("Retry-After"))
             elif error.code < 500:
                 return Answer(error.code, error.read(_MAX_BYTES))
@@ -66,7 +71,18 @@ def _once(url: str) -> Answer:
 
 
 def _wait_as_told(url: str, retry_after: str | None) -> None:
-    seconds = float(retry_after) if retry_after and retry_after.isdigit() else 5.0
+    seconds = _seconds(retry_after)
     if seconds > _LONGEST_WAIT_S:
         raise SiteStopError(f"{url}: the site asks to wait {seconds:.0f} s", hint="run the same command again then")
     time.sleep(seconds)
+
+
+def _seconds(retry_after: str | None) -> float:
+    """`Retry-After` in either of its forms (RFC 9110, 10.2.3), as seconds from now."""
+    if retry_after and retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after)
+    try:
+        until = parsedate_to_datetime(retry_after or "")
+    except ValueError:
+        return 5.0
+    return max(1.0, until.timestamp() - time.time())

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from v2a_data.ids import clean_text
 from v2a_data.ledger import Ledger, encode_json
 from v2a_data.progress import Progress, duration
 from v2a_data.recipe import Recipe
+from v2a_data.runs import now
 from v2a_data.sources.base import Listing, Source, Video
 from v2a_data.sources.ids import Ids
 from v2a_data.sources.label_tables import youtube8m_labels
@@ -75,6 +77,18 @@ def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: i
     return f"{start}; {videos} to fetch, about {videos * _MB_PER_VIDEO / 1000:.1f} GB, about {duration(seconds)}"
 
 
+def warn_of_space(
+    workspace: Workspace, source: Source, listed: int | None, target: int | None, console: Console
+) -> None:
+    """Say so where the videos to come would not fit on the disk."""
+    wanted = min((count for count in (target, listed) if count is not None), default=0)
+    place = next(path for path in (workspace.root.absolute(), *workspace.root.absolute().parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if source.name not in OFFLINE and wanted * _MB_PER_VIDEO * 1e6 > free:
+        wanted_gb = wanted * _MB_PER_VIDEO / 1e3
+        console.warn(f"about {wanted_gb:.0f} GB are to come, {free / 1e9:.0f} GB are free at {place}")
+
+
 def list_only(workspace: Workspace, recipe: Recipe, source: Source, limit: int | None) -> FetchResult:
     """List ids into the ledger without downloading, up to `limit` new ones."""
     result = FetchResult()
@@ -105,7 +119,7 @@ def fetch(
     run = _Run(workspace, recipe, source, engine, target)
     goal = min((count for count in (target, listed) if count is not None), default=None)
     with console.progress("fetch", goal, "videos", run.have) as progress:
-        run.start(progress)
+        run.start(progress, console)
     run.result.states = workspace.ledger.counts("videos", "state")
     if not run.result.states:
         raise NothingError(f"{source.name} lists no videos")
@@ -130,13 +144,17 @@ class _Run:
         self.in_flight = 0
         self.result = FetchResult()
         self.suspicious = 0
+        self.unclear = 0
         self.stopped_by: FetchOutcome | None = None
 
-    def start(self, progress: Progress) -> None:
+    def start(self, progress: Progress, console: Console) -> None:
         paced = not parallel(self.recipe, self.source)
 
         def record(_: Job, outcome: FetchOutcome) -> None:
             self._record(outcome)
+            console.detail(
+                f"{outcome.video_id}: {outcome.failure or 'fetched'} in {outcome.seconds:.1f} s {outcome.message}"
+            )
             notes = {} if outcome.failure is None else {outcome.failure: 1}
             progress.step(int(outcome.failure is None), **notes)
 
@@ -156,6 +174,7 @@ class _Run:
             if video is None:
                 return
             place = _add(self.ledger, video)
+            self._guard_listing(video)
             self.result.listed += place == "new"
             self.result.twins += place == "twin"
             if place in ("known", "twin") or video.state != "listed":
@@ -167,6 +186,15 @@ class _Run:
             first = False
             self.in_flight += 1
             yield Job(f"fetch-{video.video_id}", (Step(fetch_video, (self._request(video),)),))
+
+    def _guard_listing(self, video: Video) -> None:
+        """A page in between that answers for the list's host must not use up the whole list."""
+        self.unclear = self.unclear + 1 if video.reason == "lookup_malformed" else 0
+        if self.unclear >= SUSPICIOUS_IN_A_ROW:
+            raise SiteStopError(
+                f"{self.unclear} lookups in a row gave nothing that can be read, last: {video.message}",
+                hint="see that no proxy or login page answers for the site; the same command goes on where it was",
+            )
 
     def _request(self, video: Video) -> FetchRequest:
         return FetchRequest(
@@ -205,10 +233,9 @@ class _Run:
 
     def _state(self, outcome: FetchOutcome) -> tuple[str, str | None]:
         if outcome.then == "gone" and outcome.tries > 1:
-            before = self.ledger.value(
-                "SELECT COUNT(*) FROM attempts WHERE video_id = ? AND class = ?", (outcome.video_id, outcome.failure)
-            )
-            return ("gone" if before + 1 >= outcome.tries else "later"), outcome.failure
+            sql = "SELECT DISTINCT substr(at, 1, 10) FROM attempts WHERE video_id = ? AND class = ?"
+            days = {row[0] for row in self.ledger.rows(sql, (outcome.video_id, outcome.failure))} | {now()[:10]}
+            return ("gone" if len(days) >= outcome.tries else "later"), outcome.failure
         return outcome.then, outcome.failure
 
     def _guard(self, outcome: FetchOutcome) -> None:
@@ -235,6 +262,7 @@ def _add(ledger: Ledger, video: Video) -> Literal["new", "waiting", "known", "tw
         if not found:
             native = clean_text(video.native_id, 1000) if video.native_id else None
             ledger.insert(schema.VIDEOS, [{**video.__dict__, "labels": sorted(video.labels), "native_id": native}])
+            _replace_placeholder(ledger, video)
             if video.state != "listed":
                 ledger.attempt(video.video_id, "list", video.reason, video.message)
             return "new"
@@ -246,3 +274,12 @@ def _add(ledger: Ledger, video: Video) -> Literal["new", "waiting", "known", "tw
             ledger.attempt(video.video_id, "list", "duplicate_file", video.source_key or "")
             return "twin"
         return "known"
+
+
+def _replace_placeholder(ledger: Ledger, video: Video) -> None:
+    """A row that stood for a key without an id is done with; what was tried goes to the video's own row."""
+    sql = "SELECT video_id FROM videos WHERE source = ? AND source_key = ? AND state = 'later' AND video_id != ?"
+    for (stand_in,) in ledger.rows(sql, (video.source, video.source_key, video.video_id)):
+        if not ledger.value("SELECT 1 FROM media WHERE video_id = ?", (stand_in,)):
+            ledger.execute("UPDATE attempts SET video_id = ? WHERE video_id = ?", (video.video_id, stand_in))
+            ledger.execute("DELETE FROM videos WHERE video_id = ?", (stand_in,))

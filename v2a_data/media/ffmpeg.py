@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from v2a_data.errors import ItemError, MissingToolError
-from v2a_data.media.limits import DEMUXERS, FILE_BYTES, file_url
+from v2a_data.media.limits import DEMUXERS, FILE_BYTES, at_most, file_url
 
 _TIMEOUT_S = 600.0
 _NOTICE = "The sound of this file was generated from its picture by v2a."
@@ -70,7 +70,7 @@ def _run(stream: Any) -> None:
         arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
     )
     if hasattr(resource, "prlimit"):
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, at_most(resource.RLIMIT_FSIZE, FILE_BYTES))
     try:
         _, words = process.communicate(timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:

@@ -20,10 +20,17 @@ OPEN_FILES = 64
 
 def limit_this_process() -> None:
     """Bound memory, file size, open files and core dumps of the calling process for good."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_AS, at_most(resource.RLIMIT_AS, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, at_most(resource.RLIMIT_FSIZE, FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, at_most(resource.RLIMIT_NOFILE, OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def at_most(which: int, wanted: int) -> tuple[int, int]:
+    """Soft and hard limit: `wanted`, or this process's own hard limit where that is lower, since none may be raised."""
+    _, hard = resource.getrlimit(which)
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    return limit, limit
 
 
 def file_url(path: str | os.PathLike[str]) -> str:

@@ -75,14 +75,13 @@ def shard(
     """Write every kept clip that is in no shard yet; finished shards are left alone.
 
     Raises `NothingError` without kept clips, `UsageError` where shards of another recipe stand
-    and `force` is not set.
+    and `force` is not set. Call `check_kept` before the workspace adopts a recipe.
     """
     ledger = workspace.ledger
+    check_kept(workspace, recipe)
     _check_recipe(workspace, recipe, force)
     _plan(ledger, recipe, samples_per_shard or recipe.shard.samples_per_shard)
     total = ledger.value("SELECT COUNT(*) FROM plans WHERE stage = 'shard'")
-    if not total and not ledger.value("SELECT COUNT(*) FROM samples"):
-        raise NothingError("no clip is kept", hint="`v2a-data status` shows why clips were dropped")
     run = _Run(workspace, recipe)
     if total:
         with console.progress("shard", total, "clips") as progress:
@@ -93,6 +92,20 @@ def shard(
         row[0]: row[1] for row in ledger.rows("SELECT split, SUM(samples) FROM shards GROUP BY 1 ORDER BY 1")
     }
     return run.result
+
+
+def check_kept(workspace: Workspace, recipe: Recipe) -> None:
+    """Raise `UsageError` for a recipe that nothing was curated with, `NothingError` where it keeps nothing."""
+    ledger = workspace.ledger
+    if ledger.value("SELECT 1 FROM clips WHERE recipe_hash = ? AND verdict = 'keep' LIMIT 1", (recipe.hash,)):
+        return
+    known = ledger.value("SELECT 1 FROM clips WHERE recipe_hash = ? LIMIT 1", (recipe.hash,))
+    if not known and ledger.value("SELECT 1 FROM clips LIMIT 1"):
+        raise UsageError(
+            f"nothing was curated with recipe {recipe.name} ({recipe.hash}) yet",
+            hint="run `v2a-data curate` with the same --recipe and --set first; scores are not measured again",
+        )
+    raise NothingError("no clip is kept", hint="`v2a-data status` shows why clips were dropped")
 
 
 def _check_recipe(workspace: Workspace, recipe: Recipe, force: bool) -> None:
@@ -109,13 +122,19 @@ def _check_recipe(workspace: Workspace, recipe: Recipe, force: bool) -> None:
     with ledger.transaction():
         ledger.execute("DELETE FROM samples WHERE recipe_hash != ?", (recipe.hash,))
         ledger.execute("DELETE FROM shards WHERE recipe_hash != ?", (recipe.hash,))
-        ledger.execute("DELETE FROM plans WHERE stage = 'shard'")
+    write_index(workspace, recipe)
     for name in names:
         (workspace.shards / name).unlink(missing_ok=True)
 
 
 def _plan(ledger: Ledger, recipe: Recipe, per_shard: int) -> None:
-    """Assign kept clips that are in no plan and no shard to new shards, in the order of their ids."""
+    """Assign kept clips that are in no plan and no shard to new shards, in the order of their ids.
+
+    Unfinished plans of another recipe go: its verdicts are not this one's.
+    """
+    for plan, name in ledger.rows("SELECT DISTINCT plan, name FROM plans WHERE stage = 'shard'"):
+        if plan != digest([recipe.hash, name]):
+            ledger.execute("DELETE FROM plans WHERE plan = ?", (plan,))
     sql = (
         "SELECT c.clip_id, s.split FROM clips c JOIN splits s USING (clip_id) "
         "WHERE c.recipe_hash = ? AND c.verdict = 'keep' AND c.clip_id NOT IN (SELECT clip_id FROM samples) "
@@ -181,7 +200,8 @@ class _Run:
     def _requests(self, name: str) -> Iterator[CutRequest]:
         sql = (
             "SELECT c.clip_id, c.video_id, c.start_s, c.stop_s, m.path, m.probe FROM plans p "
-            "JOIN clips c ON c.clip_id = p.item AND c.recipe_hash = ? JOIN media m ON m.video_id = c.video_id "
+            "JOIN clips c ON c.clip_id = p.item AND c.recipe_hash = ? AND c.verdict = 'keep' "
+            "JOIN media m ON m.video_id = c.video_id "
             "WHERE p.stage = 'shard' AND p.name = ? ORDER BY c.video_id, c.start_s"
         )
         by_video: dict[str, list[Row]] = defaultdict(list)
@@ -242,7 +262,8 @@ class _Run:
     def _samples(self, name: str, kept: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
         sql = (
             "SELECT c.*, v.source, v.native_id, v.url, v.labels, g.group_id, s.split FROM plans p "
-            "JOIN clips c ON c.clip_id = p.item AND c.recipe_hash = ? JOIN videos v USING (video_id) "
+            "JOIN clips c ON c.clip_id = p.item AND c.recipe_hash = ? AND c.verdict = 'keep' "
+            "JOIN videos v USING (video_id) "
             "JOIN groups g USING (clip_id) JOIN splits s USING (clip_id) "
             "WHERE p.stage = 'shard' AND p.name = ? ORDER BY c.clip_id"
         )

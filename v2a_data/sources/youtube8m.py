@@ -13,6 +13,7 @@ from v2a_data.errors import FatalError, NothingError, nearest
 from v2a_data.fetch.http import Answer, get
 from v2a_data.files import write_text
 from v2a_data.ids import is_youtube_id, youtube_video_id
+from v2a_data.recipe import digest
 from v2a_data.sources.base import Label, Listing, Video
 from v2a_data.sources.label_tables import find, search, youtube8m_labels
 
@@ -20,6 +21,7 @@ _LIST = re.compile(r'p\("(?P<mid>[^"]+)",(?P<ids>\[.*\])\);\s*\Z', re.DOTALL)
 _LOOKUP = re.compile(r'i\("(?P<key>[A-Za-z0-9_-]{4})","(?P<native>[A-Za-z0-9_-]{11})"\);\s*\Z')
 _KEY = re.compile(r"[A-Za-z0-9_-]{4}\Z")
 _GONE = (403, 404, 410)
+_LOST = re.compile(rb"<Error>\s*<Code>")
 
 
 class YouTube8M:
@@ -67,10 +69,10 @@ class YouTube8M:
 
     def _list(self, mid: str, listing: Listing) -> list[str]:
         short = mid.removeprefix("/m/")
-        cached = listing.cache / f"{short}.json"
+        url = listing.recipe.source.label_url.format(mid=short)
+        cached = listing.cache / f"{short}-{digest(url)[:8]}.json"
         if cached.is_file():
             return list(json.loads(cached.read_text()))
-        url = listing.recipe.source.label_url.format(mid=short)
         answer = get(url)
         keys = _keys_in(answer, short)
         if keys is None:
@@ -91,17 +93,12 @@ class YouTube8M:
         match = _LOOKUP.match(answer.body.decode("utf-8", "replace").strip()) if answer.status == 200 else None
         if match and match["key"] == key and is_youtube_id(match["native"]):
             return self._video(match["native"], key, labels, position, listing)
-        reason = "lookup_gone" if answer.status in _GONE else "lookup_malformed"
-        return Video(
-            f"y8-{key}",
-            self.name,
-            labels,
-            position,
-            key,
-            state="gone",
-            reason=reason,
-            message=f"{url}: HTTP {answer.status}",
-        )
+        # A proxy or a login page may answer anything: only the store's own XML says that a video is lost.
+        gone = answer.status in _GONE and _LOST.search(answer.body[:2000]) is not None
+        state, reason = ("gone", "lookup_gone") if gone else ("later", "lookup_malformed")
+        unclear = ", neither an id nor the store's word that it is lost"
+        words = f"{url}: HTTP {answer.status}{'' if gone else unclear}"
+        return Video(f"y8-{key}", self.name, labels, position, key, state=state, reason=reason, message=words)
 
     def _video(self, native: str, key: str, labels: tuple[str, ...], position: int, listing: Listing) -> Video:
         watch = listing.recipe.source.watch_url.format(id=native)

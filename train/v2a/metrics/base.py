@@ -9,10 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sound:
-    """`samples` (n,) float32 in −1..1."""
+    """`samples` (n,) float32 in −1..1; `of` is the key of the clip whose real sound it is, null otherwise."""
 
     samples: np.ndarray
     rate_hz: int
+    of: str | None = None
 
 
 @dataclass(frozen=True)

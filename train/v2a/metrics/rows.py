@@ -35,12 +35,12 @@ def _class_shuffled(clips: Sequence[Clip]) -> list[Sound]:
 
 
 def _others(clips: Sequence[Clip], fits: Callable[[Clip, Clip], bool]) -> list[Sound]:
-    """Each clip gets the real sound of a random clip of another video that fits; its own where there is none."""
+    """Each clip gets the real sound of a random clip of another video that fits; silence where there is none."""
     rng = np.random.default_rng(_SEED)
     out = []
-    for clip in clips:
+    for clip, silence in zip(clips, _silence(clips), strict=True):
         choices = [other for other in clips if other.group != clip.group and fits(clip, other)]
-        out.append((choices[int(rng.integers(len(choices)))] if choices else clip).real)
+        out.append(choices[int(rng.integers(len(choices)))].real if choices else silence)
     return out
 
 

@@ -14,33 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2a.metrics.features import FLOOR, WINDOW, hop
-from v2a.models.base import Loss
+from v2a.models.base import CodeShape, Loss, SoundDecoder
 
 _SQUASH_LIMIT = 0.999999
 
 
-@dataclass(frozen=True)
-class CodeShape:
-    """What the decoder reads and writes: codes `(frames, height, width)` of `dim` values per window,
-    and the audio samples of one latent frame."""
-
-    frames: int
-    height: int
-    width: int
-    dim: int
-    samples_per_frame: int
-    rate_hz: int
-
-    @property
-    def per_frame(self) -> int:
-        return self.height * self.width * self.dim
-
-    @property
-    def samples(self) -> int:
-        return self.frames * self.samples_per_frame
-
-
-class AudioFc(nn.Module):
+class AudioFc(SoundDecoder):
     """Quantized video values to sound."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -91,6 +70,11 @@ class AudioFc(nn.Module):
         bins = WINDOW // 2 + 1
         outputs = shape.samples if config.form == "literal" else shape.samples_per_frame // hop(shape.rate_hz) * bins
         return (inputs + 1) * config.hidden + (config.hidden + 1) * config.hidden + (config.hidden + 1) * outputs
+
+    @property
+    def whole_windows(self) -> bool:
+        """The literal form has one weight per code of a window."""
+        return bool(self.config.form == "literal")
 
     def loss(self, values: Tensor, sound: Tensor) -> Loss:
         """`values` (B, dim, T, h, w) against `sound` (B, samples)."""
@@ -151,13 +135,15 @@ class AudioFc(nn.Module):
 def griffin_lim(magnitudes: Tensor, step: int, samples: int, iterations: int) -> Tensor:
     """`(B, bins, frames)` magnitudes → `(B, samples)`; fast Griffin-Lim (Perraudin et al. 2013), phase from zero."""
     window = torch.hann_window(WINDOW, device=magnitudes.device)
-    # One more column: the transform of `samples` samples has samples / hop + 1 of them.
-    padded = F.pad(magnitudes, (0, samples // step + 1 - magnitudes.shape[2]), mode="replicate")
+    # The transform mirrors half a window at both ends: a shorter sound is made longer first.
+    length = max(samples, WINDOW)
+    # One more column: the transform of `length` samples has length / hop + 1 of them.
+    padded = F.pad(magnitudes, (0, length // step + 1 - magnitudes.shape[2]), mode="replicate")
     angles = torch.ones_like(padded, dtype=torch.complex64)
     before = torch.zeros_like(angles)
     for _ in range(iterations):
-        sound = torch.istft(padded * angles, WINDOW, step, window=window, length=samples)
+        sound = torch.istft(padded * angles, WINDOW, step, window=window, length=length)
         rebuilt = torch.stft(sound, WINDOW, step, window=window, return_complex=True)
         moved = rebuilt + 0.99 * (rebuilt - before)
         angles, before = moved / moved.abs().clamp_min(1e-9), rebuilt
-    return torch.istft(padded * angles, WINDOW, step, window=window, length=samples)
+    return torch.istft(padded * angles, WINDOW, step, window=window, length=length)[:, :samples]

@@ -1,10 +1,17 @@
-"""What the training loop asks of a model."""
+"""What a model is: a video encoder that gives codes, or a sound decoder that reads them.
+
+Both are modules; all state that training changes is in parameters and buffers.
+"""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from v2a.models.quantizer import Quantized
+
+Stride = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -25,21 +32,107 @@ class Loss:
     parts: dict[str, float]
 
 
-class Model(Protocol):
-    """A trainable model: a module with a loss; all training state is in parameters and buffers."""
+@dataclass(frozen=True)
+class CodeShape:
+    """What a decoder reads and writes: codes `(frames, height, width)` of `dim` values per window,
+    and the audio samples of one latent frame."""
+
+    frames: int
+    height: int
+    width: int
+    dim: int
+    samples_per_frame: int
+    rate_hz: int
+
+    @property
+    def per_frame(self) -> int:
+        return self.height * self.width * self.dim
+
+    @property
+    def samples(self) -> int:
+        return self.frames * self.samples_per_frame
+
+
+class VideoEncoder(nn.Module):
+    """Video to discrete codes. Built from its `Config`."""
 
     name: ClassVar[str]
     source: ClassVar[str]
     licence: ClassVar[str]
     Config: ClassVar[type[Any]]
 
+    @property
+    def stride(self) -> Stride:
+        """How many input frames, rows and columns stand behind one code."""
+        raise NotImplementedError
+
+    @property
+    def reach(self) -> int:
+        """How many frames on either side of its own a code depends on."""
+        raise NotImplementedError
+
+    @property
+    def dim(self) -> int:
+        """Values per code."""
+        raise NotImplementedError
+
+    @property
+    def codes(self) -> int:
+        """Size of the codebook."""
+        raise NotImplementedError
+
+    def encode(self, video: Tensor) -> Quantized:
+        """`(B, 3, T, h, w)` in 0..1 → codes `(B, ceil(T / st), ceil(h / sh), ceil(w / sw))` and their values."""
+        raise NotImplementedError
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Codes `(B, T, h, w)` → values `(B, dim, T, h, w)`."""
+        raise NotImplementedError
+
     def loss(self, batch: Batch) -> Loss:
         """The loss of one batch."""
-        ...
+        raise NotImplementedError
 
-    def activation_bytes(self, batch: int) -> int:
+    def complaint(self, parts: dict[str, float]) -> str | None:
+        """What to say loudly when training went wrong in the way this model does, from its last figures."""
+        raise NotImplementedError
+
+    def activation_bytes(self, batch: int, frames: int, height: int, width: int) -> int:
         """About what the activations of one training step take."""
-        ...
+        raise NotImplementedError
+
+
+class SoundDecoder(nn.Module):
+    """Values of codes to sound. Built from its `Config`, which has a `form`, and a `CodeShape`."""
+
+    name: ClassVar[str]
+    source: ClassVar[str]
+    licence: ClassVar[str]
+    Config: ClassVar[type[Any]]
+    shape: CodeShape
+
+    @classmethod
+    def parameters_of(cls, config: Any, shape: CodeShape) -> int:
+        """Number of parameters, without building anything."""
+        raise NotImplementedError
+
+    @classmethod
+    def activation_bytes(cls, config: Any, shape: CodeShape, batch: int) -> int:
+        """About what one training step keeps beside the parameters."""
+        raise NotImplementedError
+
+    @property
+    def whole_windows(self) -> bool:
+        """True where it takes windows of `shape.frames` only; shorter ones are padded."""
+        raise NotImplementedError
+
+    def loss(self, values: Tensor, sound: Tensor) -> Loss:
+        """`values` (B, dim, T, h, w) against `sound` (B, samples)."""
+        raise NotImplementedError
+
+    def generate(self, values: Tensor) -> Tensor:
+        """Sound `(B, T · samples_per_frame)` for values `(B, dim, T, h, w)`."""
+        raise NotImplementedError
 
 
 def count_parameters(module: torch.nn.Module) -> int:

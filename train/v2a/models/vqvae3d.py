@@ -12,10 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from v2a.models.base import Batch, Loss
+from v2a.models.base import Batch, Loss, Stride, VideoEncoder
 from v2a.models.quantizer import Quantized, Quantizer
 
-Stride = tuple[int, int, int]
 _LOW_PERPLEXITY = 8.0
 
 
@@ -27,7 +26,7 @@ class Reconstruction:
     quantized: Quantized
 
 
-class Vqvae3d(nn.Module):
+class Vqvae3d(VideoEncoder):
     """Video to discrete codes and back; any length and size is padded by its last frame and row and cropped."""
 
     @dataclass(frozen=True, kw_only=True)
@@ -72,6 +71,24 @@ class Vqvae3d(nn.Module):
         """How many input frames, rows and columns stand behind one code."""
         (a, b, c), (d, e, f) = self.config.strides
         return a * d, b * e, c * f
+
+    @property
+    def reach(self) -> int:
+        """Half the time kernels of both convolutions, in input frames."""
+        first, second = (_kernel(stride, self.config.time_kernel)[0][0] for stride in self.config.strides)
+        return first // 2 + second // 2 * self.config.strides[0][0]
+
+    @property
+    def dim(self) -> int:
+        return self.config.channels[1]
+
+    @property
+    def codes(self) -> int:
+        return self.config.codes
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Codes `(B, T, h, w)` → values `(B, dim, T, h, w)`."""
+        return self.quantizer.lookup(codes)  # type: ignore[no-any-return]
 
     def encode(self, video: Tensor) -> Quantized:
         """`(B, 3, T, h, w)` in 0..1 → codes `(B, ceil(T / st), ceil(h / sh), ceil(w / sw))`."""
@@ -135,9 +152,9 @@ def _transposed(inputs: int, outputs: int, stride: Stride, time_kernel: int) -> 
 
 
 def _kernel(stride: Stride, time_kernel: int) -> tuple[Stride, Stride]:
-    """Kernels for which output = input / stride exactly: twice the stride, odd ones where it is 1."""
+    """Kernels for which output = input / stride exactly: about twice the stride, odd ones where it is 1."""
     unstrided = (time_kernel, 3, 3)
-    kernel = tuple(odd if s == 1 else 2 * s for s, odd in zip(stride, unstrided, strict=True))
+    kernel = tuple(odd if s == 1 else s + s // 2 * 2 for s, odd in zip(stride, unstrided, strict=True))
     padding = tuple(odd // 2 if s == 1 else s // 2 for s, odd in zip(stride, unstrided, strict=True))
     return kernel, padding  # type: ignore[return-value]
 

@@ -1,0 +1,286 @@
+"""Kills the real commands at random moments and compares what they make in the end with an undisturbed run.
+
+A life is one workspace: `fetch`, `curate` and `shard` one after the other, each killed (SIGKILL to its whole
+process group) some times and typed again until it ends well.
+"""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from v2a_data.workspace import Workspace
+
+STAGES = ("fetch", "curate", "shard")
+WORKERS = (0, 2)
+KILLS_PER_STAGE = 4
+# More than one score part of 16 videos, several shards, and downloads that take a while.
+VIDEOS = 20
+_SYNTH = ("--videos", str(VIDEOS), "--lines", "72", "--seconds", "6-9", "--json", "-q")
+_SETS = ("clips.seconds=4", "splits.test=4")
+_BYTES_PER_S = 400_000
+_PIECE = 8192
+
+
+@dataclass(frozen=True)
+class Kill:
+    """One kill that found its command running; `scratch` names the unfinished files that this command left."""
+
+    stage: str
+    workers: int
+    at_s: float
+    scratch: tuple[str, ...]
+
+
+@dataclass
+class Outcome:
+    """What the kills did. `troubles` holds every difference from the undisturbed run, by life."""
+
+    seconds: dict[tuple[str, int], float]
+    lives: int = 0
+    kills: list[Kill] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the commands work, and the options that name the served world."""
+
+    folder: Path
+    sets: tuple[str, ...]
+
+    def command(self, stage: str, workspace: Path, workers: int) -> list[str]:
+        """The console command of a stage."""
+        more: tuple[str, ...] = ()
+        if stage == "fetch":
+            more = ("--recipe", "demo", *(word for item in self.sets for word in ("--set", item)))
+        elif stage == "shard":
+            more = ("--samples-per-shard", "5")
+        own = ["-w", str(workspace), "--workers", str(workers), "-q"]
+        return [sys.executable, "-m", "v2a_data", stage, *more, *own]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Temporary files of the commands lie in our folder; its name also tells their processes from others."""
+        scratch = self.folder / "tmp"
+        scratch.mkdir(exist_ok=True)
+        return {**os.environ, "TMPDIR": str(scratch)}
+
+
+def kill_run(folder: Path, wanted: int, seed: int, say: Callable[[str], None]) -> Outcome:
+    """Kill `wanted` times, then finish the life at hand. Everything is made below `folder`."""
+    rng = random.Random(seed)
+    with served_world(folder) as setting:
+        reference = folder / "undisturbed"
+        outcome = Outcome(_measure(setting, reference))
+        expected = snapshot(reference)
+        outcome.samples = sum(name.startswith("ledger/samples/") for name in expected)
+        while len(outcome.kills) < wanted:
+            workspace = folder / f"life-{outcome.lives}"
+            _live(setting, workspace, outcome, wanted, rng)
+            found = troubles(workspace, expected)
+            outcome.troubles += [f"life {outcome.lives}: {trouble}" for trouble in found]
+            outcome.lives += 1
+            say(f"life {outcome.lives}: {len(outcome.kills)} of {wanted} kills, {len(found)} troubles")
+        outcome.troubles += [f"process left: {line}" for line in orphans(setting)]
+    return outcome
+
+
+def _measure(setting: Setting, reference: Path) -> dict[tuple[str, int], float]:
+    """Undisturbed durations by stage and workers; the run in order is the reference."""
+    seconds = {}
+    for workers in WORKERS:
+        workspace = reference if workers == 0 else reference.with_name("undisturbed-workers")
+        for stage in STAGES:
+            started = time.monotonic()
+            finish(setting, setting.command(stage, workspace, workers))
+            seconds[stage, workers] = time.monotonic() - started
+    return seconds
+
+
+def _live(setting: Setting, workspace: Path, outcome: Outcome, wanted: int, rng: random.Random) -> None:
+    for stage in STAGES:
+        through = False
+        for _ in range(KILLS_PER_STAGE):
+            if len(outcome.kills) == wanted:
+                break
+            workers = rng.choice(WORKERS)
+            at_s = rng.uniform(0, outcome.seconds[stage, workers])
+            before = _scratch(workspace)
+            if through := not killed(setting, setting.command(stage, workspace, workers), at_s):
+                break
+            left = tuple(sorted(name for name, _ in _scratch(workspace) - before))
+            outcome.kills.append(Kill(stage, workers, at_s, left))
+        if not through:
+            finish(setting, setting.command(stage, workspace, rng.choice(WORKERS)))
+
+
+def killed(setting: Setting, command: list[str], at_s: float) -> bool:
+    """Start a command and kill its process group after so long; false when it had ended well before."""
+    process = _start(setting, command)
+    try:
+        process.communicate(timeout=at_s)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    return _ended(process, command) == -signal.SIGKILL
+
+
+def finish(setting: Setting, command: list[str]) -> None:
+    """Run a command to its end."""
+    process = _start(setting, command)
+    _, err = process.communicate()
+    if _ended(process, command) != 0:
+        raise AssertionError(f"{command[3]} was killed by someone else: {err}")
+
+
+def _start(setting: Setting, command: list[str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command,
+        start_new_session=True,
+        env=setting.environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _ended(process: "subprocess.Popen[str]", command: list[str]) -> int:
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise AssertionError(f"`{' '.join(command[2:])}` ended with {process.returncode}")
+    return process.returncode
+
+
+def snapshot(workspace: Path) -> dict[str, str]:
+    """Everything that two equal runs have in common: ledger rows and the bytes of media, scores and shards."""
+    found = {}
+    with Workspace.read(workspace) as opened:
+        for table, rows in opened.ledger.dump().items():
+            found[f"ledger/{table}"] = str(len(rows))
+            for row in rows:
+                body = json.dumps(row, sort_keys=True)
+                found[f"ledger/{table}/{hashlib.sha256(body.encode()).hexdigest()[:16]}"] = body
+    for name in ("media", "scores", "shards"):
+        for path in sorted((workspace / name).rglob("*")):
+            if path.is_file():
+                found[path.relative_to(workspace).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def troubles(workspace: Path, expected: dict[str, str]) -> list[str]:
+    """Differences from the undisturbed run, leftovers, and videos that were fetched more than once."""
+    found = snapshot(workspace)
+    out = [f"missing {name}" for name in sorted(expected.keys() - found.keys())]
+    out += [f"extra {name}" for name in sorted(found.keys() - expected.keys())]
+    out += [
+        f"other bytes in {name}" for name in sorted(expected.keys() & found.keys()) if expected[name] != found[name]
+    ]
+    out += [f"left {name}" for name in scratch(workspace)]
+    with Workspace.read(workspace) as opened:
+        sql = "SELECT video_id, COUNT(*) FROM attempts WHERE stage = 'fetch' AND class = 'ok' GROUP BY 1"
+        counts: dict[str, int] = {row[0]: row[1] for row in opened.ledger.rows(sql)}
+    out += [f"{video_id} was fetched {count} times" for video_id, count in counts.items() if count != 1]
+    return out if len(counts) == VIDEOS else [*out, f"{len(counts)} of {VIDEOS} videos were fetched"]
+
+
+def scratch(workspace: Path) -> list[str]:
+    """Unfinished files and scratch folders in a workspace."""
+    return sorted(name for name, _ in _scratch(workspace))
+
+
+def _scratch(workspace: Path) -> set[tuple[str, int]]:
+    """The same with times of change, which tell a new one from an old one of the same name."""
+    paths = [path for pattern in (".tmp-*", "*.part", "*.ytdl") for path in workspace.rglob(pattern)]
+    paths += (workspace / "tmp").glob("*")
+    return {(path.relative_to(workspace).as_posix(), path.stat().st_mtime_ns) for path in paths}
+
+
+def orphans(setting: Setting) -> list[str]:
+    """Processes of our commands that still live; decoders have a moment to notice that their parent died."""
+    stop = time.monotonic() + 10.0
+    while (found := _processes(setting)) and time.monotonic() < stop:
+        time.sleep(0.2)
+    return found
+
+
+def _processes(setting: Setting) -> list[str]:
+    mark = f"TMPDIR={setting.environment['TMPDIR']}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (folder / "environ").read_bytes().split(b"\0") and folder.name != str(os.getpid()):
+                found.append(f"{folder.name} {(folder / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}")
+    return found
+
+
+@contextmanager
+def served_world(folder: Path) -> Iterator[Setting]:
+    """A rendered world, served by `v2a-data synth --serve` as a small YouTube-8M, media at a bounded rate."""
+    world = folder / "world"
+    synth = [sys.executable, "-m", "v2a_data", "synth", str(world)]
+    subprocess.run([*synth, *_SYNTH], check=True, stdout=subprocess.DEVNULL)
+    server = subprocess.Popen([*synth, "--serve", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        address: str = json.loads(server.stdout.readline())["address"]
+        with _slowly(address) as slow:
+            paths = {
+                "label_url": f"{address}/2/j/v/{{mid}}.js",
+                "lookup_url": f"{address}/2/j/i/{{prefix}}/{{id}}.js",
+                "watch_url": f"{slow}/media/{{id}}.mp4",
+            }
+            yield Setting(folder, (*_SETS, *(f"source.{key}={value}" for key, value in paths.items())))
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@contextmanager
+def _slowly(address: str) -> Iterator[str]:
+    """Passes bytes on slowly, so that a kill finds downloads under way."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    handler = type("Relay", (_Relay,), {"upstream": (host, int(port))})
+    with _RelayServer((host, 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://{host}:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+class _RelayServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+
+
+class _Relay(socketserver.BaseRequestHandler):
+    upstream: tuple[str, int]
+
+    def handle(self) -> None:
+        client: Any = self.request
+        with suppress(OSError), socket.create_connection(self.upstream) as up:
+            threading.Thread(target=_requests, args=(client, up), daemon=True).start()
+            while piece := up.recv(_PIECE):
+                client.sendall(piece)
+                time.sleep(len(piece) / _BYTES_PER_S)
+
+
+def _requests(client: socket.socket, up: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := client.recv(_PIECE):
+            up.sendall(piece)
+        up.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,6 @@
+"""The slow tests share their harness with the benchmarks."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

@@ -1,0 +1,256 @@
+"""Metrics against outside references and by hand; what cannot be won by ignoring the picture."""
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from makers import noise_track
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import maximum_bipartite_matching
+from v2a.metrics import METRICS
+from v2a.metrics.base import Clip, Sound, pearson
+from v2a.metrics.features import (
+    MELS,
+    WINDOW,
+    envelope,
+    log_mel,
+    mel_filters,
+    onset_strength,
+    onsets,
+    spectrogram,
+)
+from v2a.metrics.onset_f1 import f1
+from v2a.metrics.rows import BASELINES
+
+RATE = 16000
+
+
+def hits(times: list[float], seconds: float, hz: float = 500.0, decay: float = 25.0) -> np.ndarray:
+    """Decaying tones at these times over faint noise."""
+    time = np.arange(round(seconds * RATE)) / RATE
+    out = 1e-4 * np.random.default_rng(0).standard_normal(len(time))
+    for start in times:
+        later = np.maximum(time - start, 0)
+        out += (time >= start) * 0.4 * np.exp(-decay * later) * np.sin(2 * np.pi * hz * later)
+    return out.astype(np.float32)
+
+
+def synthetic(per_class: int = 10, seconds: float = 2.0, seed: int = 0) -> list[Clip]:
+    """Two classes that differ in pitch; within a class the clips differ in time."""
+    rng = np.random.default_rng(seed)
+    clips = []
+    for label, hz in (("low", 400.0), ("high", 3000.0)):
+        for i in range(per_class):
+            times = np.sort(rng.uniform(0.1, seconds - 0.2, 4)).tolist()
+            sound = Sound(hits(times, seconds, hz, decay=12.0), RATE)
+            clips.append(Clip(f"{label}-{i}", label, f"{label}-{i}", sound))
+    return clips
+
+
+def values(metric: str, generated: list[Sound], clips: list[Clip]) -> list[float | None]:
+    return METRICS[metric]()(generated, clips)
+
+
+# Features
+
+
+@pytest.mark.parametrize("rate", [16000, 22050, 44100])
+def test_mel_filters_are_librosas(rate: int) -> None:
+    theirs = librosa.filters.mel(sr=rate, n_fft=WINDOW, n_mels=MELS, fmin=0.0, fmax=8000.0, htk=False, norm="slaney")
+    np.testing.assert_allclose(mel_filters(rate), theirs, atol=1e-7)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1.0, 1.013])
+def test_the_spectrogram_is_librosas(seconds: float) -> None:
+    sound = noise_track(seconds, RATE)
+    theirs = np.abs(librosa.stft(sound, n_fft=WINDOW, hop_length=320, pad_mode="reflect"))
+    ours = spectrogram(sound, RATE)
+    assert ours.shape == (WINDOW // 2 + 1, len(sound) // 320)
+    np.testing.assert_allclose(ours, theirs[:, : ours.shape[1]], atol=1e-3)
+
+
+def test_log_mel_has_its_floor() -> None:
+    assert float(np.unique(log_mel(np.zeros(RATE, np.float32), RATE))[0]) == pytest.approx(np.log(1e-5))
+    assert log_mel(np.zeros(RATE, np.float32), RATE).shape == (MELS, 50)
+
+
+def test_the_envelope_is_the_rms_of_40_ms() -> None:
+    sound = np.concatenate([np.full(640, 0.5), np.zeros(640), np.tile([0.3, -0.3], 320), np.ones(100)])
+    np.testing.assert_allclose(envelope(sound, RATE), [0.5, 0, 0.3])
+
+
+def test_onset_strength_is_librosas() -> None:
+    sound = hits([0.3, 0.62, 1.4], 2.0)
+    mel = mel_filters(RATE) @ spectrogram(sound, RATE)
+    decibels = librosa.amplitude_to_db(mel, ref=1.0, amin=1e-5, top_db=80.0)
+    theirs = librosa.onset.onset_strength(S=decibels, sr=RATE, hop_length=320, n_fft=WINDOW, center=False)
+    np.testing.assert_allclose(onset_strength(sound, RATE), theirs, atol=1e-3)
+
+
+@pytest.mark.parametrize("times", [[0.5], [0.3, 0.62, 1.4], [0.2, 0.4, 0.6, 0.8, 1.0]])
+def test_onsets_are_found_where_they_are(times: list[float]) -> None:
+    found = onsets(hits(times, 2.0), RATE)
+    assert len(found) == len(times)
+    np.testing.assert_allclose(found, times, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        np.zeros(RATE, np.float32),
+        np.zeros(0, np.float32),
+        0.1 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32),
+        np.full(RATE, 1e-6, np.float32),
+    ],
+    ids=["silence", "nothing", "steady noise", "next to nothing"],
+)
+def test_where_nothing_begins_there_are_none(sound: np.ndarray) -> None:
+    assert len(onsets(sound, RATE)) == 0
+
+
+# Onset F1
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "expected"),
+    [
+        ([], [], 1.0),
+        ([1.0], [], 0.0),
+        ([], [1.0], 0.0),
+        ([1.0, 2.0], [1.04, 2.06], 0.5),  # 50 ms
+        ([1.0, 1.01, 1.02], [1.0], 0.5),  # one to one: extra hits count against it
+        ([1.0], [0.99, 1.0, 1.01], 0.5),
+        ([1.0, 1.04], [0.96, 1.0], 1.0),  # each has one, though both would take 1.0
+        ([2.0, 1.0], [1.0, 2.0], 1.0),
+    ],
+)
+def test_f1_by_hand(found: list[float], wanted: list[float], expected: float) -> None:
+    assert f1(np.asarray(found), np.asarray(wanted)) == pytest.approx(expected)
+
+
+times_ms = st.lists(st.integers(0, 600), max_size=9, unique=True)
+
+
+@settings(max_examples=200)
+@given(times_ms, times_ms)
+def test_f1_matches_as_many_as_can_be_matched(found: list[int], wanted: list[int]) -> None:
+    a, b = np.sort(np.asarray(found, float)), np.sort(np.asarray(wanted, float))
+    ours = f1(a, b, tolerance_s=50.0)
+    if not len(a) or not len(b):
+        assert ours == float(len(a) == len(b))
+        return
+    pairs = csr_matrix(np.abs(a[:, None] - b[None]) <= 50.0)
+    hits_possible = int((maximum_bipartite_matching(pairs, perm_type="column") >= 0).sum())
+    assert ours == pytest.approx(2 * hits_possible / (len(a) + len(b)))
+
+
+# The rest
+
+
+def one(sound: np.ndarray) -> list[Clip]:
+    return [Clip("k", "x", "g", Sound(sound, RATE))]
+
+
+def test_pearson_is_numpys() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 50))
+    assert pearson(a, b + a) == pytest.approx(np.corrcoef(a, b + a)[0, 1])
+    assert pearson(a, -3 * a + 1) == pytest.approx(-1)
+    assert pearson(a, np.full(50, 0.1)) is None
+
+
+def test_envelope_correlation() -> None:
+    sound = hits([0.3, 0.9, 1.4], 2.0)
+    rms = [np.log(np.sqrt((s.astype(float).reshape(-1, 640) ** 2).mean(axis=1)) + 1e-3) for s in (sound, sound[::-1])]
+    reference = np.corrcoef(*rms)[0, 1]
+    reversed_, louder, silence = (Sound(s, RATE) for s in (sound[::-1], sound, 0 * sound))
+    assert values("envelope_corr", [reversed_], one(sound)) == [pytest.approx(reference)]
+    assert values("envelope_corr", [louder], one(sound)) == [pytest.approx(1)]
+    assert values("envelope_corr", [silence], one(sound)) == [0.0]
+
+
+def test_log_spectral_distance() -> None:
+    sound = noise_track(1.0, RATE)
+    assert values("lsd", [Sound(sound, RATE)], one(sound)) == [0.0]
+    # Twice as loud is ln 2 in every bin, where nothing lies at the floor.
+    loud = 0.1 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    assert values("lsd", [Sound(2 * loud, RATE)], one(loud)) == [pytest.approx(np.log(2), rel=1e-3)]
+
+
+def test_energy_ratio() -> None:
+    sound = noise_track(1.0, RATE)
+    assert values("energy_ratio", [Sound(0.5 * sound, RATE)], one(sound)) == [pytest.approx(0.25)]
+    assert values("energy_ratio", [Sound(0 * sound, RATE)], one(sound)) == [0.0]
+    assert values("energy_ratio", [Sound(sound, RATE)], one(0 * sound)) == [None]
+
+
+@pytest.mark.parametrize("metric", ["swap_auc", "swap_auc_in_class"])
+@pytest.mark.parametrize("seconds", [2.0, 3.0, 2.32])
+def test_silence_is_exactly_chance_and_the_real_sound_wins(metric: str, seconds: float) -> None:
+    clips = synthetic(4, seconds)
+    assert values(metric, BASELINES["silence"](clips), clips) == [0.5] * 8
+    assert values(metric, BASELINES["real"](clips), clips) == [1.0] * 8
+
+
+@pytest.mark.parametrize("metric", ["swap_auc", "swap_auc_in_class"])
+def test_one_sound_for_all_videos_is_chance_on_average(metric: str) -> None:
+    clips = synthetic(6)
+    same = Sound(hits([0.5, 1.1], 2.0, 900.0), RATE)
+    found = np.asarray(values(metric, [same] * 12, clips))
+    assert found.mean() == pytest.approx(0.5)
+    assert found.std() > 0.1  # it is not a tie
+
+
+def test_the_right_class_alone_wins_only_outside_the_class() -> None:
+    clips = synthetic()
+    shuffled = BASELINES["class-matched shuffle"](clips)
+    overall, in_class = (np.mean(values(m, shuffled, clips)) for m in ("swap_auc", "swap_auc_in_class"))
+    assert overall > 0.65
+    assert 0.35 < in_class < 0.6
+
+
+def test_swap_auc_by_hand() -> None:
+    clips = synthetic(3)
+    made = [Sound(clip.real.samples + 0.05 * clips[i - 1].real.samples, RATE) for i, clip in enumerate(clips)]
+
+    def similar(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.corrcoef(log_mel(a, RATE).ravel(), log_mel(b, RATE).ravel())[0, 1])
+
+    for i, found in enumerate(values("swap_auc", made, clips)):
+        own = similar(made[i].samples, clips[i].real.samples)
+        others = [similar(made[i].samples, clip.real.samples) for j, clip in enumerate(clips) if j != i]
+        assert found == pytest.approx(np.mean([own > other for other in others]))
+
+
+def test_copies_of_a_video_are_no_rivals() -> None:
+    clips = synthetic(2)
+    copies = [Clip(f"{c.key}-copy", c.label, c.group, c.real) for c in clips]
+    both = clips + copies
+    assert values("swap_auc_in_class", BASELINES["real"](both), both) == [1.0] * 8
+    alone = [Clip(c.key, c.label, "same", c.real) for c in clips]
+    assert values("swap_auc", BASELINES["real"](alone), alone) == [None] * 4
+
+
+# Baseline rows
+
+
+def test_baselines_are_what_they_say() -> None:
+    clips = synthetic(5)
+    by_sound = {clip.real.samples.tobytes(): clip for clip in clips}
+    for name, same_label in (("shuffled", False), ("class-matched shuffle", True)):
+        taken = [by_sound[sound.samples.tobytes()] for sound in BASELINES[name](clips)]
+        assert all(a.group != b.group for a, b in zip(taken, clips, strict=True))
+        assert all(a.label == b.label for a, b in zip(taken, clips, strict=True)) == same_label
+    for clip, noise, silence in zip(clips, BASELINES["white noise"](clips), BASELINES["silence"](clips), strict=True):
+        assert noise.samples.shape == silence.samples.shape == clip.real.samples.shape
+        assert np.mean(noise.samples**2) == pytest.approx(np.mean(clip.real.samples**2), rel=0.1)
+        assert not silence.samples.any()
+
+
+def test_every_metric_says_what_it_is() -> None:
+    assert [name for name in METRICS if METRICS[name].headline] == ["swap_auc_in_class"]
+    for name in METRICS:
+        metric = METRICS[name]
+        assert metric.name == name
+        assert metric.source and metric.licence

@@ -1,0 +1,238 @@
+"""Samples to batches: the same for any number of workers and from any point on; nothing twice, nothing torn."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from makers import decode_all, read_code
+from small import FORM, LENGTHS, SHARD_FPS, Seen, sample_sound
+from v2a.decode import Decoder, Form
+from v2a.ring import Ring
+from v2a.stream import Crops, Cursor, ShardStream, shard_source
+
+from v2a_data.errors import FatalError, NothingError
+from v2a_data.shards.read import ShardSet
+
+CROP, BATCH = 8, 4
+PER_EPOCH = sum(frames // 2 // CROP for frames in LENGTHS)
+
+
+def open_stream(shards: ShardSet, workers: int = 0, cursor: Cursor | None = None, **options: int) -> ShardStream:
+    entries = shards.split("train")
+    settings = {"crop_frames": CROP, "batch": BATCH, "seed": 3, "block": 2, **options}
+    return ShardStream(shard_source(shards, entries, FORM, workers), entries, cursor=cursor, **settings)  # type: ignore[arg-type]
+
+
+def batches(shards: ShardSet, count: int, workers: int = 0, cursor: Cursor | None = None, **options: int) -> list[Seen]:
+    with open_stream(shards, workers, cursor, **options) as stream:
+        return [Seen.of(crops) for crops in islice(stream, count)]
+
+
+def places(crops: Crops | Seen) -> list[tuple[str, int]]:
+    starts = crops.start_frames if isinstance(crops, Crops) else crops.starts
+    return list(zip(crops.keys, starts, strict=True))
+
+
+@pytest.fixture(scope="module")
+def in_order(coded: ShardSet) -> list[Seen]:
+    """Three epochs, without workers."""
+    return batches(coded, 3 * (PER_EPOCH // BATCH))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_changes_no_batch(coded: ShardSet, in_order: list[Seen], workers: int) -> None:
+    assert batches(coded, len(in_order), workers) == in_order
+
+
+@pytest.mark.parametrize("done", range(1, 10))
+def test_a_stream_taken_up_anywhere_gives_the_very_next_batches(
+    coded: ShardSet, in_order: list[Seen], done: int
+) -> None:
+    with open_stream(coded) as stream:
+        for _ in islice(stream, done):
+            pass
+        cursor = replace(stream.cursor)
+    assert batches(coded, len(in_order) - done, cursor=cursor) == in_order[done:]
+
+
+def test_another_number_of_workers_takes_it_up_too(coded: ShardSet, in_order: list[Seen]) -> None:
+    assert batches(coded, 4, workers=2, cursor=Cursor(1, 2)) == in_order[PER_EPOCH // BATCH + 2 :][:4]
+
+
+def test_blocks_before_the_cursor_are_not_decoded(coded: ShardSet) -> None:
+    with open_stream(coded, cursor=Cursor(0, PER_EPOCH // BATCH - 1)) as stream:
+        asked: list[str] = []
+        read = stream.source.read
+
+        def noted(entries):  # type: ignore[no-untyped-def]
+            for entry in entries:
+                asked.append(entry.key)
+                yield from read(iter([entry]))
+
+        stream.source.read = noted  # type: ignore[method-assign]
+        next(iter(stream))
+    assert 0 < len(asked) < len(LENGTHS)
+
+
+def test_every_sample_gives_as_many_crops_as_fit_once_per_epoch(coded: ShardSet) -> None:
+    for epoch in range(3):
+        seen = batches(coded, PER_EPOCH, batch=1, cursor=Cursor(epoch, 0))
+        got = [place for batch in seen for place in places(batch)]
+        assert Counter(key for key, _ in got) == {
+            entry.key: frames // 2 // CROP for entry, frames in zip(coded.entries, LENGTHS, strict=True)
+        }
+        for entry, frames in zip(coded.entries, LENGTHS, strict=True):
+            starts = sorted(start for key, start in got if key == entry.key)
+            assert starts[0] >= 0 and starts[-1] + CROP <= frames // 2
+            assert {b - a for a, b in pairwise(starts)} <= {CROP}
+
+
+def test_the_last_partial_batch_is_left_out_and_the_next_epoch_follows(coded: ShardSet) -> None:
+    assert PER_EPOCH % BATCH
+    with open_stream(coded) as stream:
+        seen = [(stream.cursor.epoch, stream.cursor.batch) for _ in islice(stream, 2 * (PER_EPOCH // BATCH))]
+    per_epoch = range(1, PER_EPOCH // BATCH + 1)
+    assert seen == [(epoch, batch) for epoch in range(2) for batch in per_epoch]
+
+
+def test_epochs_and_seeds_differ(coded: ShardSet, in_order: list[Seen]) -> None:
+    per_epoch = PER_EPOCH // BATCH
+    epochs = [[places(batch) for batch in in_order[i * per_epoch :][:per_epoch]] for i in range(3)]
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    assert [places(batch) for batch in batches(coded, per_epoch, seed=4)] != epochs[0]
+
+
+def test_the_phase_of_the_crops_is_drawn(coded: ShardSet) -> None:
+    starts = {
+        start % CROP
+        for epoch in range(6)
+        for batch in batches(coded, PER_EPOCH, batch=1, cursor=Cursor(epoch, 0))
+        for _, start in places(batch)
+    }
+    assert len(starts) > 3
+
+
+def test_picture_and_sound_of_a_crop_lie_together(coded: ShardSet) -> None:
+    number = {entry.key: i for i, entry in enumerate(coded.entries)}
+    with open_stream(coded) as stream:
+        for crops in islice(stream, PER_EPOCH // BATCH):
+            assert crops.frames.shape == (BATCH, CROP, 54, 64)
+            assert crops.sound.shape == (BATCH, CROP * 1280)
+            assert crops.labels == ("x",) * BATCH
+            for row, (key, start) in enumerate(places(crops)):
+                shown = [read_code(plane[:36], 0.5) for plane in crops.frames[row]]
+                assert shown == [2 * (start + i) for i in range(CROP)]
+                whole = sample_sound(number[key])
+                heard = whole[start * 1280 : (start + CROP) * 1280]
+                np.testing.assert_allclose(crops.sound[row], heard, atol=1.01 / 32768)
+
+
+def test_colours_are_those_of_swscale_at_full_size(coded: ShardSet) -> None:
+    entry = coded.entries[0]
+    mp4 = coded.read(entry).mp4
+    form = Form(128, 72, SHARD_FPS, 16000)
+    planes = np.empty(form.plane_shape(entry.frames), np.uint8)
+    sound = np.empty(entry.frames * 640, np.float32)
+    assert Decoder(form).decode(mp4, SHARD_FPS, planes, sound) == (entry.frames, entry.frames * 640)
+    grey, heard, _ = decode_all(io.BytesIO(mp4))
+    assert [read_code(plane[:72]) for plane in planes] == list(range(entry.frames))
+    # PyAV's "gray" is full range; the planes are limited.
+    as_grey = (planes[:, :72].astype(float) - 16) * 255 / 219
+    assert np.abs(as_grey - np.stack(grey)).max() <= 1.5
+    assert np.array_equal(sound, heard[0])
+
+
+def test_too_few_crops_are_nothing(coded: ShardSet) -> None:
+    with pytest.raises(NothingError, match=f"5 samples give {PER_EPOCH} crops, fewer than a batch of {PER_EPOCH + 1}"):
+        open_stream(coded, batch=PER_EPOCH + 1)
+    with pytest.raises(NothingError, match="5 samples give 0 crops"):
+        open_stream(coded, crop_frames=1000)
+    with pytest.raises(NothingError, match="no samples of this split"):
+        shard_source(coded, [], FORM, 0)
+
+
+def test_rates_that_do_not_divide_are_refused(coded: ShardSet) -> None:
+    entries = coded.split("train")
+    with pytest.raises(FatalError, match=r"train\.view\.fps 10 does not divide the shards' 25"):
+        ShardStream(shard_source(coded, entries, replace(FORM, fps=Fraction(10)), 0), entries, 4, 1, 0)
+    source = shard_source(coded, entries, replace(FORM, rate_hz=8000), 0)
+    with pytest.raises(FatalError, match=r"train\.view\.rate_hz 8000 is not the shards' 16000"):
+        next(iter(ShardStream(source, entries, 4, 1, 0)))
+
+
+def broken(shards: ShardSet, folder: Path, how: str) -> ShardSet:
+    """A copy of the shard in which sample 2 is spoiled."""
+    entry = shards.entries[2]
+    body = bytearray((shards.folder / entry.shard).read_bytes())
+    if how == "garbage":
+        body[entry.mp4_offset : entry.mp4_offset + entry.mp4_bytes] = os.urandom(entry.mp4_bytes)
+    elif how == "fewer frames":
+        other = shards.entries[3]
+        with tarfile.open(shards.folder / entry.shard) as tar:
+            assert tar.getmember(f"{other.key}.mp4").size == other.mp4_bytes
+        (folder / entry.shard).write_bytes(body)
+        moved = replace(entry, mp4_offset=other.mp4_offset, mp4_bytes=other.mp4_bytes)
+        return ShardSet(folder, [*shards.entries[:2], moved, *shards.entries[3:]])
+    elif how == "truncated":
+        body = body[: entry.mp4_offset + 100]
+    (folder / entry.shard).write_bytes(body)
+    return ShardSet(folder, shards.entries)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [("garbage", ""), ("fewer frames", "decodes to 25 of 37 frames"), ("truncated", "ends inside sample")],
+)
+def test_a_spoiled_sample_ends_the_run_by_name(
+    coded: ShardSet, tmp_path: Path, workers: int, how: str, why: str
+) -> None:
+    shards = broken(coded, tmp_path, how)
+    if how == "truncated":
+        shards = ShardSet(tmp_path, shards.entries[:3])  # what follows is gone as well
+    with pytest.raises(FatalError) as caught:
+        batches(shards, PER_EPOCH // BATCH - 1, workers)
+    assert "s.tar" in caught.value.message
+    assert coded.entries[2].key in caught.value.message
+    assert why in caught.value.message
+
+
+def test_a_dead_worker_is_said_and_leaves_no_shared_memory(coded: ShardSet) -> None:
+    entries = coded.split("train")
+    source = Ring(coded.folder, FORM, SHARD_FPS, max(LENGTHS), 1, 2)
+    made = [Path("/dev/shm") / shared._memory.name for shared in (source._planes, source._sound)]
+    assert all(path.exists() for path in made)
+    (worker,) = source._workers
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    with pytest.raises(FatalError, match="a stream worker died"):
+        next(source.read(iter(entries)))
+    source.close()
+    assert not any(path.exists() for path in made)
+
+
+def test_more_samples_than_slots(coded: ShardSet) -> None:
+    source = Ring(coded.folder, FORM, SHARD_FPS, max(LENGTHS), 2, 2)
+    try:
+        numbers = []
+        for _, place in zip(range(10), source.read(iter(coded.entries * 2)), strict=True):
+            numbers.append([read_code(plane[:36], 0.5) for plane in place.frames[:3]])
+            source.release(place)
+        assert numbers == [[0, 2, 4]] * 10
+    finally:
+        source.close()
+
+
+def test_workers_import_no_torch() -> None:
+    code = "import sys, v2a.ring, v2a.decode; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
