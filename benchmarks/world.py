@@ -114,7 +114,7 @@ def speed(seconds: float = 6.0) -> dict[str, float]:
 
     spent: dict[str, float] = {}
     for number, label in enumerate(LABELS):
-        plan = plan_video(5, number, (label,), 360, (seconds, seconds), faults=False)
+        plan = plan_video(5, number, (label,), 360, (seconds, seconds), faults={})
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "videos").mkdir()
             start = time.process_time()

@@ -18,6 +18,8 @@ from v2a_data.sources.youtube8m import YouTube8M
 from v2a_data.synthetic.server import serve_world
 from v2a_data.synthetic.world import WorldRow, read_world
 
+KINDS = {".mp4": "mp4", ".webm": "webm", ".mkv": "x-matroska"}
+
 
 @pytest.fixture(scope="module")
 def address(world: Path) -> Iterator[str]:
@@ -44,7 +46,7 @@ def test_a_whole_file(address: str, row: WorldRow, world: Path) -> None:
     status, headers, body = ask(address, f"/media/{row.native_id}.mp4")
     assert status == 200
     assert body == (world / row.file).read_bytes()
-    assert (headers["Content-Type"], headers["Accept-Ranges"]) == ("video/mp4", "bytes")
+    assert (headers["Content-Type"], headers["Accept-Ranges"]) == (f"video/{KINDS[Path(row.file).suffix]}", "bytes")
     status, headers, body = ask(address, f"/media/{row.native_id}.mp4", "HEAD")
     assert (status, int(headers["Content-Length"]), body) == (200, (world / row.file).stat().st_size, b"")
 
