@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from makers import decode_all
 from typer.testing import CliRunner
+from worlds import even, shared_plans
 
 from v2a_data.cli import app
 from v2a_data.engine import SerialEngine
@@ -43,12 +43,9 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[VideoPlan]]:
     """Each label with each fault from 2 to 4 s of 6 s, and each without any."""
-    base = plan_world(5, 8, LABELS, 72, (6.0, 6.0))
+    base = [even(plan) for plan in plan_world(5, 8, LABELS, 72, (6.0, 6.0))]
     kinds = [kind for kind in (*FAULTS, None) for _ in LABELS]
-    # Told times are those of an evenly paced file that starts with picture and sound.
-    plain = {"variable": False, "picture_start_s": 0.0, "sound_start_s": 0.0}
-    even = [replace(p, form=replace(p.form, **plain)) for p in base]
-    plans = [p.with_faults(*([Fault(k, 2.0, 4.0)] if k else [])) for p, k in zip(even, kinds, strict=True)]
+    plans = [p.with_faults(*([Fault(k, 2.0, 4.0)] if k else [])) for p, k in zip(base, kinds, strict=True)]
     folder = tmp_path_factory.mktemp("planted")
     render_world(plans, folder, SerialEngine(), lambda: None)
     return folder, plans
@@ -149,7 +146,7 @@ def test_files_have_the_form_that_was_planned(planted: tuple[Path, list[VideoPla
 
 
 def test_every_planted_fault_is_in_the_truth(world: Path) -> None:
-    plans = {p.video_id: p for p in plan_world(0, 12, LABELS, 144, (10.2, 13.0), faults=dict.fromkeys(FAULTS, 0.15))}
+    plans = {p.video_id: p for p in shared_plans()}
     videos, windows = read_truth(world, "videos"), read_truth(world, "windows")
     assert {row.video_id: json.loads(row.faults) for row in videos.itertuples()} == {
         video_id: sorted({f.kind for f in plan.faults}) for video_id, plan in plans.items()

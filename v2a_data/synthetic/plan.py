@@ -269,10 +269,13 @@ def _copy(original: VideoPlan, own: VideoPlan, rng: np.random.Generator) -> Vide
         amount = round(float(rng.uniform(3, 8)), 2)
     size = original.form
     if transform == "resized":
-        factor = 0.5 if original.form.height > 160 else 1.5
-        amount = factor
-        width, height = (round(side * factor / 2) * 2 for side in (size.width, size.height))
+        # One of the usual sizes: another one would tell the copy.
+        lines = min(own.form.width, own.form.height)
+        amount = round(lines / min(size.width, size.height), 3)
+        width, height = _size(lines, Fraction(size.width, size.height))
         size = replace(size, width=width, height=height)
+        transform = "reencoded" if amount == 1 else transform
+        amount = 0.0 if amount == 1 else amount
     form = replace(
         own.form, width=size.width, height=size.height, fps=size.fps, variable=size.variable, layout=size.layout
     )

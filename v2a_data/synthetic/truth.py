@@ -52,7 +52,9 @@ VIDEOS = Table(
         _int("ood", "1 where the parameters come from outside the usual ranges"),
         _text("duplicate_of", "video that this one copies, else empty"),
         _text("transform", "reencoded, resized, cropped, louder or trimmed, else empty"),
-        _real("amount", "of the transform: cut off per side, dB, factor of size, or seconds cut off at the start"),
+        _real(
+            "amount", "of the transform: share cut off per side, dB, factor of size, or seconds cut off at the start"
+        ),
         _text("group_id", "first video of the same scene: equal for near-duplicates"),
         _real("shift_s", "how long the sound comes after the picture (fault shift)", "s"),
         _real("picture_start_s", "time of the first frame in the file", "s"),
@@ -185,12 +187,12 @@ def _window(plan: VideoPlan, mix: Mix, index: int) -> dict[str, Any]:
             overlap = max(0.0, min(stop_s, fault.stop_s) - max(start_s, fault.start_s)) / WINDOW_S
             share[fault.kind] = max(share[fault.kind], overlap)
     span = slice(round(start_s * mix.rate_hz), round(stop_s * mix.rate_hz))
-    heard = unheard.mean() < 0.5 and _is_heard(mix.subject[span], mix.around[span])
+    heard = unheard.mean() <= 0.5 and _is_heard(mix.subject[span], mix.around[span])
     return {
         "video_id": plan.video_id,
         "window_index": index,
         "start_s": start_s,
-        "seen": bool(unseen.mean() < 0.5),
+        "seen": bool(unseen.mean() <= 0.5),
         "heard": bool(heard),
         **share,
         "shift_s": plan.shift_s,
