@@ -1,12 +1,13 @@
 """A picture of the synthetic world: stills of every label over time, its spectrogram under them.
 
-    python benchmarks/panel.py panel.png [--labels Dog,Drum] [--things] [--seed 0]
+    python benchmarks/panel.py panel.png [--labels Dog,Drum] [--things] [--faults] [--seed 0]
 
 The spectrogram (0 to 8 kHz) spans the same seconds as the stills; ticks mark the truth's events.
-`--things` adds what uploads show instead: toys, posters, talk, slides, titles. All of it is synthetic.
+`--faults` shows each kind of planted fault on the labels in turn, from its third second on. `--things` adds what uploads show instead: toys, posters, talk, slides, titles. All of it is synthetic.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,10 @@ from v2a.metrics.features import log_mel
 
 from v2a_data.synthetic import SUBJECTS
 from v2a_data.synthetic.draw import Draw
+from v2a_data.synthetic.faults import BY_NAME, plan_fault
 from v2a_data.synthetic.paint import Canvas
+from v2a_data.synthetic.plan import plan_video
+from v2a_data.synthetic.render import Staged, channels, pictures
 from v2a_data.synthetic.scene import Scene
 from v2a_data.synthetic.things import THINGS
 
@@ -101,6 +105,32 @@ def stand_ins(labels: list[str], seed: int) -> Image.Image:
     return tile
 
 
+def fault_row(kind: str, label: str, seed: int) -> Image.Image:
+    """Name, stills and spectrogram of one fault, planted from 2 s on, as the file would hold it."""
+    base = plan_video(seed, list(BY_NAME).index(kind), (label,), HEIGHT, (SECONDS, SECONDS))
+    form = replace(base.form, width=WIDTH, height=HEIGHT, rate_hz=RATE_HZ, picture_start_s=0.0, sound_start_s=0.0)
+    fault = plan_fault(BY_NAME[kind], np.random.default_rng([seed, 3]), SECONDS, label)
+    if fault.start_s == 0 and not BY_NAME[kind].file and kind not in ("shift", "wrong_label"):
+        fault = replace(fault, start_s=2.0, stop_s=SECONDS)
+    plan = replace(base, form=form).with_faults(fault)
+    staged = Staged(plan)
+    sound = channels(plan, staged.mix()).mean(axis=0)
+    times = np.asarray([0.9, 3.2, 5.2])
+    wide = STILLS * WIDTH
+    tile = Image.new("RGB", (wide, HEAD + HEIGHT + BAND + 8), GROUND)
+    pen = ImageDraw.Draw(tile)
+    note = f"{label}, {fault.start_s:g} to {fault.stop_s:g} s {fault.what} {fault.value or ''}".strip()
+    pen.text((2, 3), kind.replace("_", " "), fill=INK, font=ImageFont.load_default(16))
+    pen.text((wide - 2, 6), note, fill=FAINT, font=ImageFont.load_default(12), anchor="ra")
+    for place, pixels in enumerate(pictures(plan, staged, times)):
+        tile.paste(Image.fromarray(pixels), (place * WIDTH, HEAD))
+    tile.paste(spectrogram(sound, wide, BAND), (0, HEAD + HEIGHT + 2))
+    for time_s in times:
+        x, y = round(time_s / SECONDS * wide), HEAD + HEIGHT + 2
+        pen.polygon([(x - 4, y), (x + 4, y), (x, y + 6)], fill=INK)
+    return tile
+
+
 def legend(size: tuple[int, int], count: int, seed: int) -> Image.Image:
     """What is shown, where a place is left."""
     tile = Image.new("RGB", size, GROUND)
@@ -118,9 +148,12 @@ def legend(size: tuple[int, int], count: int, seed: int) -> Image.Image:
     return tile
 
 
-def panel(labels: list[str], seed: int, things: bool) -> Image.Image:
-    """The whole picture, two labels side by side."""
-    rows = [row(label, seed) for label in labels]
+def panel(labels: list[str], seed: int, things: bool, faults: bool) -> Image.Image:
+    """The whole picture, two labels or faults side by side."""
+    # What only concerns the file has nothing to show.
+    kinds = [name for name, kind in BY_NAME.items() if not kind.file] if faults else []
+    rows = [fault_row(kind, labels[n % len(labels)], seed) for n, kind in enumerate(kinds)]
+    rows = rows or [row(label, seed) for label in labels]
     if len(rows) % 2 and len(rows) > 1:
         rows.append(legend(rows[0].size, len(labels), seed))
     rows_wide = [stand_ins(labels, seed)] if things else []
@@ -145,10 +178,11 @@ def main() -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--labels", default=",".join(SUBJECTS))
     parser.add_argument("--things", action="store_true")
+    parser.add_argument("--faults", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     labels = [SUBJECTS[name.strip()] and name.strip() for name in options.labels.split(",")]
-    panel(labels, options.seed, options.things).save(options.out)
+    panel(labels, options.seed, options.things, options.faults).save(options.out)
     print(f"{len(labels)} labels, seed {options.seed}, synthetic: {options.out}")
     return 0
 

@@ -219,7 +219,7 @@ def met(address: str, path: str) -> str:
     """What a client sees of one request."""
     started = time.monotonic()
     try:
-        status, headers, body = ask(address, path)
+        status, headers, _ = ask(address, path)
     except ConnectionResetError:
         return "reset"
     except http.client.IncompleteRead as error:
@@ -235,12 +235,12 @@ def met(address: str, path: str) -> str:
 def test_each_misdeed_is_met_at_its_rate_and_again_with_the_same_seed(
     kind: str, world: Path, rows: list[WorldRow]
 ) -> None:
-    found = []
+    found, ends = [], ("mp4", "webm") if kind == "stall" else ("mp4", "webm", "mkv")
     for _ in range(2):
         bad = Misbehaviour({kind: 0.3}, seed=4, retry_after_s=0, stall_s=0.4)
         with serve_world(world, misbehave=bad) as where:
             # What is gone for good is drawn per path, so many paths are asked for.
-            answers = [met(where, f"/media/{row.native_id}.{end}") for row in rows for end in ("mp4", "webm", "mkv")]
+            answers = [met(where, f"/media/{row.native_id}.{end}") for row in rows for end in ends]
             assert bad.done[kind] == sum(answer == kind for answer in answers)
         found.append(answers)
     assert found[0] == found[1]
@@ -285,7 +285,7 @@ def test_a_fetch_over_a_bad_line_leaves_every_id_with_its_file_or_a_reason(
             "lookup_url": f"{where}/2/j/i/{{prefix}}/{{id}}.js",
             "watch_url": f"{where}/media/{{id}}.mp4",
         }
-        recipe = load_recipe("demo", {"source": over, "labels": ["Airplane"], "fetch": {"attempts": 1}})
+        recipe = load_recipe("demo", {"source": over, "labels": ["Airplane"]})
         with Workspace.open(tmp_path / "w", "t") as workspace:
             workspace.adopt(recipe, force=False)
             fetch(workspace, recipe, YouTube8M(), SerialEngine(), console, None)
