@@ -3,7 +3,8 @@
     python benchmarks/panel.py panel.png [--labels Dog,Drum] [--things] [--faults] [--seed 0]
 
 The spectrogram (0 to 8 kHz) spans the same seconds as the stills; ticks mark the truth's events.
-`--faults` shows each kind of planted fault on the labels in turn, from its third second on. `--things` adds what uploads show instead: toys, posters, talk, slides, titles. All of it is synthetic.
+`--faults` shows each kind of planted fault instead, on the labels in turn. `--things` adds what uploads
+show instead: toys, posters, talk, slides, titles. All of it is synthetic.
 """
 
 import argparse

@@ -143,7 +143,8 @@ def form_cheating(videos: int) -> dict[str, float]:
     for name in NAMES:
         planted = np.asarray([any(fault.kind == name for fault in plan.faults) for plan in plans])
         # As many without as with; a mono file has no phase between its sides.
-        some = np.sort(np.concatenate([np.flatnonzero(planted), np.flatnonzero(~planted)[: planted.sum()]]))
+        some = np.concatenate([np.flatnonzero(planted), np.flatnonzero(~planted)[: planted.sum()]])
+        some = np.random.default_rng(1).permutation(some)
         x, y = form_rows(plans, ("layout",) if name == "antiphase" else ())[some], planted[some].astype(int)
         cut = len(some) // 2
         faults[name] = top1(x[:cut], y[:cut], x[cut:], y[cut:])
