@@ -17,7 +17,7 @@ from v2a_data.fetch.failures import SUSPICIOUS, SUSPICIOUS_IN_A_ROW
 from v2a_data.ids import clean_text
 from v2a_data.ledger import Ledger, encode_json
 from v2a_data.progress import Progress, duration
-from v2a_data.recipe import Recipe
+from v2a_data.recipe import Recipe, SourceSection
 from v2a_data.runs import now
 from v2a_data.sources.base import Listing, Source, Video
 from v2a_data.sources.ids import Ids
@@ -57,8 +57,9 @@ def expected(workspace: Workspace, recipe: Recipe, source: Source) -> int | None
     if source.name in OFFLINE or isinstance(source, Ids):
         return source.count(recipe.labels, _listing(workspace, source, recipe))
     if isinstance(source, YouTube8M):
+        mids = [source.mid(label) for label in recipe.labels]
         counts = {label.id: label.count or 0 for label in youtube8m_labels()}
-        return sum(counts[source.mid(label)] for label in recipe.labels)
+        return sum(counts[mid] for mid in mids) if recipe.source.label_url == SourceSection().label_url else None
     return None
 
 
@@ -70,9 +71,12 @@ def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: i
         known = target
     videos = max(0, min(known, target) - have if target is not None else known - have)
     labels = ", ".join(recipe.labels) or "all labels"
-    start = f"{source.name} lists {'?' if listed is None else known} videos of {labels}; {have} are here"
+    count = "" if listed is None else f"{known} "
+    start = f"{source.name} lists {count}videos of {labels}; {have} are here"
     if source.name in OFFLINE:
         return f"{start}; {videos} to link or copy"
+    if parallel(recipe, source):
+        return f"{start}; up to {videos} to fetch"
     seconds = videos * (_SECONDS_PER_VIDEO + sum(recipe.fetch.sleep_s) / 2)
     return f"{start}; {videos} to fetch, about {videos * _MB_PER_VIDEO / 1000:.1f} GB, about {duration(seconds)}"
 
