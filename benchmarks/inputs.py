@@ -18,7 +18,19 @@ def shards(folder: Path, videos: int) -> Path:
     at = ["-w", str(folder / "w"), "-q"]
     whole = ["--set", "splits.validation=0", "--set", "splits.test=0", "--set", "fetch.sleep_s=[0, 0]"]
     for words in (
-        ["synth", str(folder / "world"), "--videos", str(videos), "--lines", "144", "--seconds", "10.1-10.9", "-q"],
+        [
+            "synth",
+            str(folder / "world"),
+            "--videos",
+            str(videos),
+            "--lines",
+            "144",
+            "--seconds",
+            "10.1-10.9",
+            "-q",
+            "--faults",
+            "still:0.1,silence:0.1,voice:0.1",
+        ],
         ["fetch", "--source", "synthetic", "--input", str(folder / "world"), "--recipe", "keep_all", *whole, *at],
         ["curate", *at],
         # Several, so that webdataset can share them out among its workers.

@@ -28,7 +28,8 @@ WORKERS = (0, 2)
 KILLS_PER_STAGE = 4
 # More than one score part of 16 videos, several shards, and downloads that take a while.
 VIDEOS = 20
-_SYNTH = ("--videos", str(VIDEOS), "--lines", "72", "--seconds", "6-9", "--json", "-q")
+_FAULTS = ("--faults", "still:0.1,silence:0.1,voice:0.1")
+_SYNTH = ("--videos", str(VIDEOS), "--lines", "72", "--seconds", "6-9", *_FAULTS, "--json", "-q")
 _SETS = ("clips.seconds=4", "splits.test=4")
 _BYTES_PER_S = 400_000
 _PIECE = 8192

@@ -66,9 +66,9 @@ def main() -> int:
 def render(folder: Path) -> dict[tuple[str, str], Path]:
     """A video of each kind that the pairs name."""
     kinds = sorted({kind for _, high, low in PAIRS.values() for kind in (high, low)})
-    base = plan_world(7, len(kinds), ("Airplane",), 144, (SECONDS, SECONDS), faults=False)
+    base = plan_world(7, len(kinds), ("Airplane",), 144, (SECONDS, SECONDS), faults={})
     plans = [
-        replace(plan, label=label, faults=(Fault(fault, 0.0, SECONDS),) if fault else ())
+        replace(plan, label=label, subject=label).with_faults(*([Fault(fault, 0.0, SECONDS)] if fault else []))
         for plan, (label, fault) in zip(base, kinds, strict=True)
     ]
     render_world(plans, folder, SerialEngine(), lambda: None)

@@ -14,10 +14,11 @@ sys.path[:0] = [
 ]
 
 from makers import Clip, make
+from worlds import shared_plans
 
 from v2a_data.console import Console
 from v2a_data.engine import SerialEngine
-from v2a_data.synthetic.world import plan_world, render_world
+from v2a_data.synthetic.world import render_world
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +39,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small synthetic world: 12 videos of 10 to 13 s, faults among them."""
     folder = tmp_path_factory.mktemp("world")
-    plans = plan_world(0, 12, ("Airplane", "Drum"), 144, (10.2, 13.0))
-    render_world(plans, folder, SerialEngine(), lambda: None)
+    render_world(shared_plans(), folder, SerialEngine(), lambda: None)
     return folder
 
 

@@ -56,8 +56,8 @@ COMMANDS = {
     ("v2a-data", "models", "pull"): {"--dry-run"},
     ("v2a-data", "models", "verify"): set(),
     ("v2a-data", "synth"): {
-        "--videos", "--seed", "--labels", "--lines", "--seconds", "--faults", "--no-faults", "--sound", "--no-sound",
-        "--serve", "--port", "--dry-run",
+        "--videos", "--seed", "--labels", "--lines", "--seconds", "--faults", "--sound", "--no-sound",
+        "--ood", "--view", "--serve", "--port", "--misbehave", "--dry-run",
     },
     ("v2a-data", "doctor"): set(),
     ("v2a", "demo"): {"--out", "--videos", "--seed", "--dry-run"},

@@ -13,6 +13,7 @@ from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import load_recipe
 from v2a_data.sources.local import Local
 from v2a_data.sources.synthetic import Synthetic
+from v2a_data.synthetic.world import read_world
 from v2a_data.workspace import Workspace
 
 
@@ -90,7 +91,7 @@ def test_the_target_takes_the_first_good_ones_whatever_the_order(
 ) -> None:
     broken = tmp_path / "world"
     shutil.copytree(world, broken)
-    (broken / "videos" / "sy-0-1.mp4").write_bytes(b"broken")
+    (broken / read_world(world)[1].file).write_bytes(b"broken")
     with Workspace.open(tmp_path / "w", "t") as workspace:
         fetch(workspace, recipe_for("synthetic", broken), Synthetic(), engine, console, 4)
         fetched = workspace.ledger.rows("SELECT position FROM videos WHERE state = 'fetched' ORDER BY 1")

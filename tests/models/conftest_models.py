@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,15 @@ def hub(made: dict[str, Path], folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def tiny(made: dict[str, Path], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A build that has the two tiny models."""
+    """A build that has two models of no sense in the place of its own tiny ones, unpinned."""
     packaged = tmp_path / "tiny"
     packaged.mkdir()
     _, weights = make_clip(packaged, steps=0, name="v2a-tiny-clip")
     shutil.move(weights, packaged / "v2a-tiny-clip.safetensors")
     make_tagger(packaged, ("/m/0cmf2", "/m/04rlf"), name="v2a-tiny-tagger")
     monkeypatch.setattr(store, "PACKAGED", packaged)
+    for name in registry.TINY:
+        row = registry.MODELS[name]
+        unpinned = tuple(ModelFile(file.name) for file in row.files)
+        monkeypatch.setitem(registry.MODELS, name, replace(row, files=unpinned))
     return packaged

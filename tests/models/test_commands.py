@@ -11,6 +11,7 @@ from test_store import flip
 from typer.testing import CliRunner
 
 from v2a_data.cli import app
+from v2a_data.models import store
 from v2a_data.models.registry import MODELS
 from v2a_data.shards.read import open_shards
 from v2a_data.tables import load_manifest
@@ -69,7 +70,7 @@ def test_pull_and_verify(hub: Hub, folder: Path) -> None:
     assert [row["pulled"] for row in json.loads(call("models", "pull", CLIP, "--json")[1])["models"]] == [False]
     assert len(hub.log) == before
     code, out, _ = call("models", "verify", "--json")
-    assert (code, json.loads(out)["ok"], len(json.loads(out)["files"])) == (0, True, 4)
+    assert (code, json.loads(out)["ok"], len(json.loads(out)["files"])) == (0, True, 8)
     flip(folder / TAGGER / "model.onnx")
     code, out, _ = call("models", "verify")
     assert code == 1
@@ -88,12 +89,20 @@ def test_a_dry_run_asks_nothing_and_writes_nothing(hub: Hub, folder: Path) -> No
     assert not folder.exists()
 
 
+def test_verify_without_a_model_says_what_to_do(
+    hub: Hub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "PACKAGED", tmp_path / "none")
+    code, out, err = call("models", "verify")
+    assert (code, out) == (4, "")
+    assert "holds no models" in err and "models pull NAME" in err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message", "hint"),
     [
         (["pull", "ced-tiniest"], 4, "did you mean 'ced-tiny'", "models list"),
         (["verify", "nothing"], 4, "no model named 'nothing'", "models list"),
-        (["verify"], 4, "holds no models", "models pull NAME"),
         (["pull", "clap-htsat-unfused"], 5, "published as a pickle only", ""),
         (["pull", "PE-Core-B-16/meta"], 5, "does not have it", ""),
     ],

@@ -17,9 +17,11 @@ from v2a_data.scorers.clip_topic import ClipTopic, Prompts
 from v2a_data.scorers.loudness import Loudness, window_lufs
 from v2a_data.scorers.motion import Motion, in_runs
 from v2a_data.scorers.speech import Speech
-from v2a_data.synthetic.airplane import Airplane
-from v2a_data.synthetic.drum import Drum
+from v2a_data.synthetic.draw import Draw
 from v2a_data.synthetic.paint import Canvas
+from v2a_data.synthetic.scene import Scene
+from v2a_data.synthetic.subjects.airplane import Airplane
+from v2a_data.synthetic.subjects.drum import Drum
 from v2a_data.synthetic.tones import voice
 
 STARTS = np.asarray([0.0, 2.0])
@@ -36,8 +38,9 @@ def seen(luma: np.ndarray) -> VideoTap:
 
 def drawn(subject, seconds: float = 4.0) -> np.ndarray:
     canvas, rows = Canvas(64, 36), []
+    scene = Scene(subject, Draw(np.random.default_rng(99)), seconds)
     for i in range(round(seconds * 12.5)):
-        subject.paint(canvas, i / 12.5)
+        scene.picture(canvas, i / 12.5)
         rows.append(canvas.pixels().mean(axis=2))
     return np.stack(rows).astype(np.uint8)
 
@@ -81,10 +84,10 @@ def test_missing_sound_is_silence_and_null_never_zero_loudness() -> None:
 
 def test_motion_orders_moving_over_frozen_pictures() -> None:
     rng = np.random.default_rng(0)
-    frozen = np.repeat(drawn(Drum(rng, 4.0))[:1], 50, axis=0)
+    frozen = np.repeat(drawn(Drum(Draw(rng), 4.0))[:1], 50, axis=0)
     noisy = np.clip(frozen.astype(int) + rng.integers(-1, 2, frozen.shape), 0, 255).astype(np.uint8)
-    moving = [drawn(Airplane(np.random.default_rng(s), 4.0)) for s in range(3)] + [
-        drawn(Drum(np.random.default_rng(7), 4.0))
+    moving = [drawn(Airplane(Draw(np.random.default_rng(s)), 4.0)) for s in range(3)] + [
+        drawn(Drum(Draw(np.random.default_rng(7)), 4.0))
     ]
     still = Motion(Motion.Config()).score([seen(frozen), seen(noisy)])
     live = Motion(Motion.Config()).score([seen(m) for m in moving])
@@ -122,7 +125,7 @@ def test_speech_is_silero_vads_own_answer() -> None:
 def test_speech_orders_a_voice_over_engines_and_drums() -> None:
     scorer = Speech(Speech.Config())
     scorer.open("cpu")
-    plane, drum = (kind(np.random.default_rng(1), 4.0).sound(16000) for kind in (Airplane, Drum))
+    plane, drum = (kind(Draw(np.random.default_rng(1)), 4.0).sound(16000) for kind in (Airplane, Drum))
     talk = np.concatenate([voice(1), voice(2)])[:64000]
     spoken, engine, beats, over = (
         s.fields["voice"]

@@ -1,5 +1,6 @@
 """The small YouTube-8M on loopback: ranges, list formats, what is gone, and nothing but the world."""
 
+import csv
 import http.client
 import json
 import socket
@@ -9,14 +10,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from v2a_data.console import Console
+from v2a_data.engine import SerialEngine
 from v2a_data.errors import FatalError, UsageError
+from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import load_recipe
 from v2a_data.sources.base import Listing
 from v2a_data.sources.youtube8m import YouTube8M
-from v2a_data.synthetic.server import serve_world
+from v2a_data.synthetic.server import MISDEEDS, Misbehaviour, parse_misbehaviour, serve_world
 from v2a_data.synthetic.world import WorldRow, read_world
+from v2a_data.workspace import Workspace
+
+KINDS = {".mp4": "mp4", ".webm": "webm", ".mkv": "x-matroska"}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,7 @@ def test_a_whole_file(address: str, row: WorldRow, world: Path) -> None:
     status, headers, body = ask(address, f"/media/{row.native_id}.mp4")
     assert status == 200
     assert body == (world / row.file).read_bytes()
-    assert (headers["Content-Type"], headers["Accept-Ranges"]) == ("video/mp4", "bytes")
+    assert (headers["Content-Type"], headers["Accept-Ranges"]) == (f"video/{KINDS[Path(row.file).suffix]}", "bytes")
     status, headers, body = ask(address, f"/media/{row.native_id}.mp4", "HEAD")
     assert (status, int(headers["Content-Length"]), body) == (200, (world / row.file).stat().st_size, b"")
 
@@ -177,3 +185,112 @@ def test_clients_that_hang_up_leave_no_traceback(
     time.sleep(0.5)
     assert ask(address, "/media/AAAAAAAAAAA.mp4")[0] == 404
     assert capfd.readouterr().err == ""
+
+
+def test_audiosets_lists_are_its_own_format(address: str, world: Path) -> None:
+    rows = {r.native_id: r for r in read_world(world)}
+    seen: list[str] = []
+    base = "/us_audioset/youtube_corpus/v1/csv"
+    for part in ("eval", "balanced_train", "unbalanced_train"):
+        status, headers, body = ask(address, f"{base}/{part}_segments.csv")
+        assert (status, headers["Content-Type"]) == (200, "text/csv")
+        lines = body.decode().splitlines()
+        assert [line[0] for line in lines[:3]] == ["#"] * 3
+        assert lines[2] == "# YTID, start_seconds, end_seconds, positive_labels"
+        segments = list(csv.reader(lines[3:], skipinitialspace=True))
+        assert f"num_ytids={len(segments)}, " in lines[1]
+        for native_id, start_s, stop_s, mids in segments:
+            row = rows[native_id]
+            assert mids == {"Airplane": "/m/0cmf2", "Drum": "/m/026t6"}[row.label]
+            assert 0 <= float(start_s) < float(stop_s) <= row.duration_s + 0.001
+            assert float(stop_s) - float(start_s) == pytest.approx(10, abs=0.002)
+            seen.append(native_id)
+    assert sorted(seen) == sorted(rows)
+    table = list(csv.reader(ask(address, f"{base}/class_labels_indices.csv")[2].decode().splitlines()))
+    assert table == [
+        ["index", "mid", "display_name"],
+        ["0", "/m/026t6", "Drum"],
+        ["1", "/m/0cmf2", "Fixed-wing aircraft, airplane"],
+    ]
+    assert ask(address, f"{base}/other.csv")[0] == 404
+
+
+def met(address: str, path: str) -> str:
+    """What a client sees of one request."""
+    started = time.monotonic()
+    try:
+        status, headers, _ = ask(address, path)
+    except ConnectionResetError:
+        return "reset"
+    except http.client.IncompleteRead as error:
+        # Told apart by how much is there: half of the file, or all of it.
+        return "short" if error.expected > 2000 else "length"
+    if status != 200:
+        assert status != 429 or headers["Retry-After"] == "0"
+        return str(status)
+    return "stall" if time.monotonic() - started > 0.35 else "ok"
+
+
+@pytest.mark.parametrize("kind", MISDEEDS)
+def test_each_misdeed_is_met_at_its_rate_and_again_with_the_same_seed(
+    kind: str, world: Path, rows: list[WorldRow]
+) -> None:
+    found, ends = [], ("mp4", "webm") if kind == "stall" else ("mp4", "webm", "mkv")
+    for _ in range(2):
+        bad = Misbehaviour({kind: 0.3}, seed=4, retry_after_s=0, stall_s=0.4)
+        with serve_world(world, misbehave=bad) as where:
+            # What is gone for good is drawn per path, so many paths are asked for.
+            answers = [met(where, f"/media/{row.native_id}.{end}") for row in rows for end in ends]
+            assert bad.done[kind] == sum(answer == kind for answer in answers)
+        found.append(answers)
+    assert found[0] == found[1]
+    assert set(found[0]) == {"ok", kind}
+    assert np.mean([answer == kind for answer in found[0]]) == pytest.approx(0.3, abs=0.2)
+
+
+@pytest.fixture(scope="module")
+def rows(world: Path) -> list[WorldRow]:
+    return read_world(world)
+
+
+def test_rates_hold_over_many_requests() -> None:
+    shares = {"403": 0.05, "404": 0.1, "429": 0.2, "stall": 0.1, "reset": 0.05}
+    bad = Misbehaviour(shares, seed=1)
+    asked = [bad.next(f"/media/{n}.mp4") for n in range(4000)]
+    for kind, share in shares.items():
+        assert np.mean([a == kind for a in asked]) == pytest.approx(share, abs=0.03)
+    gone = [bad.next("/media/x.mp4") for _ in range(50)]
+    assert (gone.count("404") in (0, 50)) and gone.count("404") + gone.count("429") < 51
+    # Lists are late or broken, never refused for good.
+    assert {bad.next(f"/2/j/v/{n}.js") for n in range(400)} <= {None, "429", "stall", "reset"}
+
+
+def test_misbehaviour_specs() -> None:
+    assert parse_misbehaviour("429:0.1,reset:0.05") == {"429": 0.1, "reset": 0.05}
+    with pytest.raises(UsageError, match="'rest'; did you mean 'reset'"):
+        parse_misbehaviour("rest:0.1")
+    with pytest.raises(UsageError, match="add up to more than 1"):
+        parse_misbehaviour("429:0.8,reset:0.3")
+
+
+def test_a_fetch_over_a_bad_line_leaves_every_id_with_its_file_or_a_reason(
+    world: Path, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("v2a_data.fetch.http.time.sleep", lambda s: None)
+    shares = {"429": 0.05, "404": 0.1, "410": 0.1, "503": 0.1, "short": 0.1, "reset": 0.1, "length": 0.05}
+    bad = Misbehaviour(shares, seed=3, retry_after_s=0)
+    with serve_world(world, gone=2, misbehave=bad) as where:
+        over = {
+            "label_url": f"{where}/2/j/v/{{mid}}.js",
+            "lookup_url": f"{where}/2/j/i/{{prefix}}/{{id}}.js",
+            "watch_url": f"{where}/media/{{id}}.mp4",
+        }
+        recipe = load_recipe("demo", {"source": over, "labels": ["Airplane"]})
+        with Workspace.open(tmp_path / "w", "t") as workspace:
+            workspace.adopt(recipe, force=False)
+            fetch(workspace, recipe, YouTube8M(), SerialEngine(), console, None)
+            videos = workspace.ledger.rows("SELECT video_id, state, reason FROM videos")
+    assert bad.done.total() >= 3
+    assert len(videos) == 8
+    assert all(row["state"] == "fetched" or row["reason"] for row in videos), [tuple(row) for row in videos]
+    assert {row["state"] for row in videos} >= {"fetched", "gone"}

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import shutil
-from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -12,16 +10,18 @@ import numpy as np
 import pytest
 from makers import decode_all
 from typer.testing import CliRunner
+from worlds import even, shared_plans
 
 from v2a_data.cli import app
 from v2a_data.engine import SerialEngine
 from v2a_data.errors import UsageError
 from v2a_data.synthetic import WORLD_VERSION
-from v2a_data.synthetic.plan import FAULTS, Fault, VideoPlan
+from v2a_data.synthetic.plan import Fault, VideoPlan
 from v2a_data.synthetic.world import plan_world, read_truth, read_world, render_world
 
 SMALL = (4, ("Airplane", "Drum"), 36, (2.0, 3.0))
 LABELS = ("Airplane", "Drum")
+FAULTS = ("still", "silence", "voice")
 
 
 def small(folder: Path, seed: int = 0) -> dict:
@@ -43,9 +43,9 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[VideoPlan]]:
     """Each label with each fault from 2 to 4 s of 6 s, and each without any."""
-    base = plan_world(5, 8, LABELS, 72, (6.0, 6.0), faults=False)
+    base = [even(plan) for plan in plan_world(5, 8, LABELS, 72, (6.0, 6.0))]
     kinds = [kind for kind in (*FAULTS, None) for _ in LABELS]
-    plans = [replace(p, faults=(Fault(k, 2.0, 4.0),) if k else ()) for p, k in zip(base, kinds, strict=True)]
+    plans = [p.with_faults(*([Fault(k, 2.0, 4.0)] if k else [])) for p, k in zip(base, kinds, strict=True)]
     folder = tmp_path_factory.mktemp("planted")
     render_world(plans, folder, SerialEngine(), lambda: None)
     return folder, plans
@@ -65,7 +65,7 @@ def test_same_seed_same_bytes_and_another_seed_another_world(first: Path, tmp_pa
     assert (about["version"], about["seed"], about["videos"], about["synthetic"]) == (WORLD_VERSION, 0, 4, True)
     other = small(tmp_path / "other", seed=1)
     assert (other["plan"] != about["plan"], other["hash"] != about["hash"]) == (True, True)
-    videos = [{h for n, h in hashes(f).items() if n.endswith(".mp4")} for f in (first, tmp_path / "other")]
+    videos = [{h for n, h in hashes(f).items() if n.startswith("videos/")} for f in (first, tmp_path / "other")]
     assert [len(v) for v in videos] == [4, 4]
     assert not videos[0] & videos[1]
 
@@ -83,18 +83,18 @@ def test_the_truth_names_every_file_with_its_hash(first: Path) -> None:
 def test_a_stopped_rendering_goes_on_to_the_same_world(first: Path, tmp_path: Path) -> None:
     half = shutil.copytree(first, tmp_path / "half")
     (half / "world.json").unlink()
-    (half / "videos" / "sy-0-2.mp4").unlink()
-    kept = (half / "videos" / "sy-0-1.mp4").stat().st_mtime_ns
+    (half / "videos" / read_world(first)[2].file.removeprefix("videos/")).unlink()
+    kept = (half / "videos" / read_world(first)[1].file.removeprefix("videos/")).stat().st_mtime_ns
     with pytest.raises(UsageError, match="not a finished world"):
         read_world(half)
     small(half)
     assert hashes(half) == hashes(first)
-    assert (half / "videos" / "sy-0-1.mp4").stat().st_mtime_ns == kept
+    assert (half / "videos" / read_world(first)[1].file.removeprefix("videos/")).stat().st_mtime_ns == kept
 
 
 def test_another_plan_is_refused_in_the_same_folder(first: Path) -> None:
     before = hashes(first)
-    for plans in (plan_world(1, *SMALL), plan_world(0, *SMALL, faults=False, sound=False)):
+    for plans in (plan_world(1, *SMALL), plan_world(0, *SMALL, sound=False)):
         with pytest.raises(UsageError, match="holds another world"):
             render_world(plans, first, SerialEngine(), lambda: None)
     assert hashes(first) == before
@@ -107,7 +107,19 @@ def test_a_dry_run_renders_nothing(tmp_path: Path) -> None:
 
 
 def test_no_sound_means_no_sound_stream(tmp_path: Path) -> None:
-    words = ["synth", str(tmp_path), "--videos", "2", "--lines", "36", "--seconds", "1-2", "--no-sound", "--no-faults"]
+    words = [
+        "synth",
+        str(tmp_path),
+        "--videos",
+        "2",
+        "--lines",
+        "36",
+        "--seconds",
+        "1-2",
+        "--no-sound",
+        "--faults",
+        "none",
+    ]
     done = CliRunner().invoke(app, [*words, "--workers", "0", "-q"])
     assert done.exit_code == 0, done.stderr
     files = sorted((tmp_path / "videos").iterdir())
@@ -121,16 +133,20 @@ def test_no_sound_means_no_sound_stream(tmp_path: Path) -> None:
 def test_files_have_the_form_that_was_planned(planted: tuple[Path, list[VideoPlan]]) -> None:
     folder, plans = planted
     for plan in plans:
+        form = plan.form
         with av.open(str(folder / plan.file)) as container:
             video, audio = container.streams.video[0], container.streams.audio[0]
-            assert (video.width, video.height) == (128, 72)
-            assert Fraction(video.average_rate) == plan.fps
-            assert (audio.rate, audio.layout.name) == (plan.rate_hz, plan.layout)
-            assert video.frames == round(6.0 * plan.fps)
+            size = (form.height, form.width) if form.rotation % 180 else (form.width, form.height)
+            assert (video.width, video.height) == size
+            assert float(video.average_rate) == pytest.approx(float(form.fps), abs=0.1)
+            assert (audio.rate, audio.layout.name) == (form.rate_hz, form.layout)
+            codecs = (video.codec_context.codec.canonical_name, audio.codec_context.codec.canonical_name)
+            assert codecs == (form.video_codec, form.sound_codec)
+            assert sum(1 for _ in container.decode(video=0)) == round(6.0 * form.fps)
 
 
 def test_every_planted_fault_is_in_the_truth(world: Path) -> None:
-    plans = {p.video_id: p for p in plan_world(0, 12, LABELS, 144, (10.2, 13.0))}
+    plans = {p.video_id: p for p in shared_plans()}
     videos, windows = read_truth(world, "videos"), read_truth(world, "windows")
     assert {row.video_id: json.loads(row.faults) for row in videos.itertuples()} == {
         video_id: sorted({f.kind for f in plan.faults}) for video_id, plan in plans.items()
@@ -151,7 +167,7 @@ def changes(plan: VideoPlan, path: Path) -> tuple[np.ndarray, np.ndarray]:
     frames, _, times = decode_all(str(path))
     steps = np.abs(np.diff(np.stack(frames).astype(int), axis=0)).mean(axis=(1, 2))
     first_s = np.asarray(times[:-1])
-    inside = (first_s >= 2.0) & (first_s < 4.0 - 1.5 / float(plan.fps))
+    inside = (first_s >= 2.0) & (first_s < 4.0 - 1.5 / float(plan.form.fps))
     return steps[inside], steps[~inside]
 
 
@@ -176,8 +192,8 @@ def test_a_silent_fault_is_silent_and_the_rest_is_heard(planted: tuple[Path, lis
     for plan, path in with_fault(planted, "silence"):
         _, sound, _ = decode_all(str(path))
         # A codec frame on either side carries sound of its neighbours.
-        assert level(sound, plan.rate_hz, 2.05, 3.95) < -80
-        assert min(level(sound, plan.rate_hz, 0, 2), level(sound, plan.rate_hz, 4, 6)) > -45
+        assert level(sound, plan.form.rate_hz, 2.05, 3.95) < -60
+        assert min(level(sound, plan.form.rate_hz, 0, 2), level(sound, plan.form.rate_hz, 4, 6)) > -45
     truth = read_truth(planted[0], "windows").set_index(["video_id", "window_index"])
     silent = {plan.video_id for plan, _ in with_fault(planted, "silence")}
     expected = {(p.video_id, i): not (p.video_id in silent and i == 1) for p in planted[1] for i in range(3)}
@@ -262,5 +278,5 @@ def test_planes_are_loudest_near_their_closest_pass(planted: tuple[Path, list[Vi
         near = events[events.video_id == plan.video_id].time_s
         passes = [t for t in near if 0.5 < t < 5.5]
         assert passes
-        loud = [level(sound, plan.rate_hz, t - 0.25, t + 0.25) for t in passes]
-        assert min(loud) > level(sound, plan.rate_hz, 0, 6) + 1
+        loud = [level(sound, plan.form.rate_hz, t - 0.25, t + 0.25) for t in passes]
+        assert min(loud) > level(sound, plan.form.rate_hz, 0, 6) + 1

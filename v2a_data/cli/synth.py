@@ -17,17 +17,26 @@ def synth(
     seed: Annotated[int, typer.Option("--seed", min=0, max=999_999_999, help="Another seed, another world.")] = 0,
     labels: Annotated[str | None, typer.Option("--labels", help="Comma-separated; default: all.")] = None,
     lines: Annotated[int | None, typer.Option("--lines", help="Picture height; default: mixed.")] = None,
-    seconds: Annotated[str, typer.Option("--seconds", metavar="LOW-HIGH", help="Length of each video.")] = "12-40",
+    seconds: Annotated[str, typer.Option("--seconds", metavar="LOW-HIGH", help="Length of each video.")] = "12-90",
     faults: Annotated[
-        bool, typer.Option("--faults/--no-faults", help="Plant still pictures, silence, voice-over.")
-    ] = True,
+        str,
+        typer.Option("--faults", metavar="SPEC", help="all, none, or shares of videos per kind: still:0.2,voice:0.1."),
+    ] = "all",
     sound: Annotated[
         bool, typer.Option("--sound/--no-sound", help="Without sound: videos to try `v2a generate` on.")
     ] = True,
+    ood: Annotated[bool, typer.Option("--ood", help="Physical parameters outside the usual ranges.")] = False,
+    view: Annotated[
+        str, typer.Option("--view", metavar="full|small", help="small: 2 s of each scene at 64 x 36, 16 kHz.")
+    ] = "full",
     serve: Annotated[
-        bool, typer.Option("--serve", help="Serve a rendered world on loopback as a small YouTube-8M.")
+        bool, typer.Option("--serve", help="Serve a rendered world on loopback as YouTube-8M and AudioSet do.")
     ] = False,
     port: Annotated[int, typer.Option("--port", help="Port of --serve; 0 takes a free one.")] = 0,
+    misbehave: Annotated[
+        str | None,
+        typer.Option("--misbehave", metavar="SPEC", help="Shares of requests of --serve: 429:0.1,reset:0.05."),
+    ] = None,
     dry_run: DryRun = False,
 ) -> int:
     """Render synthetic videos with known truth, or serve them.
@@ -35,15 +44,31 @@ def synth(
     \b
     v2a-data synth world --videos 20; v2a-data fetch --source synthetic --input world --recipe demo
     """
+    from v2a_data.synthetic.faults import parse_faults
     from v2a_data.synthetic.world import WORLD_LABELS, plan_world, render_world
 
     console = common.console
     if serve:
-        return _serve(out, port, common)
+        return _serve(out, port, misbehave, seed, common)
+    if misbehave:
+        raise UsageError("--misbehave says how --serve answers", hint="add --serve")
+    if view not in ("full", "small"):
+        raise UsageError(f"--view {view!r}: expected full or small")
     if lines is not None and (lines < 36 or lines > 1080 or lines % 4):
         raise UsageError(f"--lines {lines}: a multiple of 4 from 36 to 1080")
     names = tuple(name.strip() for name in labels.split(",")) if labels else WORLD_LABELS
-    plans = plan_world(seed, videos, names, lines, _range(seconds), faults=faults, sound=sound)
+    plans = plan_world(
+        seed,
+        videos,
+        names,
+        lines,
+        _range(seconds),
+        faults=parse_faults(faults),
+        sound=sound,
+        ood=ood,
+        view="small" if view == "small" else "full",
+    )
+    options = {"labels": list(names), "lines": lines, "seconds": seconds, "faults": faults, "view": view, "ood": ood}
     total_s = sum(plan.duration_s for plan in plans)
     if dry_run:
         console.result(
@@ -54,7 +79,7 @@ def synth(
     engine = common.engine()
     try:
         with console.progress("render", len(plans), "videos") as progress:
-            about = render_world(plans, out, engine, progress.step)
+            about = render_world(plans, out, engine, progress.step, {**options, "sound": sound})
     finally:
         engine.close()
     console.result(
@@ -72,11 +97,12 @@ def _range(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _serve(out: Path, port: int, common: Common) -> int:
+def _serve(out: Path, port: int, misbehave: str | None, seed: int, common: Common) -> int:
     from v2a_data.engine import pause, stop_signals
-    from v2a_data.synthetic.server import serve_world
+    from v2a_data.synthetic.server import Misbehaviour, parse_misbehaviour, serve_world
 
-    with serve_world(out, port) as address, stop_signals() as stop:
+    bad = Misbehaviour(parse_misbehaviour(misbehave), seed) if misbehave else None
+    with serve_world(out, port, misbehave=bad) as address, stop_signals() as stop:
         common.console.result({"address": address}, f"serving {out} at {address}; Ctrl-C ends it")
         while not stop.asked:
             pause(3600.0)

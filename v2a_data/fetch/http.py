@@ -67,6 +67,10 @@ def _once(url: str) -> Answer:
         body = response.read(_MAX_BYTES + 1)
         if len(body) > _MAX_BYTES:
             raise FatalError(f"{url}: larger than {_MAX_BYTES} bytes")
+        # A bounded read of http.client says nothing where the body ends early.
+        promised = response.headers.get("Content-Length", "")
+        if promised.isdecimal() and len(body) < int(promised):
+            raise ConnectionError(f"{len(body)} of {promised} bytes")
         return Answer(response.status, body)
 
 

@@ -142,7 +142,14 @@ _ROWS = (
         kind="clip",
         scorer="clip_topic",
         packaged=True,
-        files=(ModelFile("v2a-tiny-clip.safetensors"), ModelFile("v2a-tiny-clip.json")),
+        files=(
+            ModelFile(
+                "v2a-tiny-clip.safetensors",
+                "5affbb60210f1481247042fa37c3875867fe6c4d6d1a4d6424e617c6c5ddfb53",
+                5_901_986,
+            ),
+            ModelFile("v2a-tiny-clip.json", "06370bee1b923f790b4ea62c66695c78e90972c6cbbccaef60695bf503f2e3e8", 247),
+        ),
         licence="Apache-2.0",
         source="this project, trained on the synthetic world",
         note="Knows the rendered labels only. For demos and tests; what it judges is stamped not for use.",
@@ -153,7 +160,12 @@ _ROWS = (
         scorer="audio_tags",
         family="waveform",
         packaged=True,
-        files=(ModelFile("v2a-tiny-tagger.onnx"), ModelFile("v2a-tiny-tagger.json")),
+        files=(
+            ModelFile(
+                "v2a-tiny-tagger.onnx", "38c1dd88898e5c11c3c6cbbfda05460cff8911266af3855089d90b521a93b295", 866_724
+            ),
+            ModelFile("v2a-tiny-tagger.json", "26be75dbf2c6d89b41ce2bbe0318f02ae9cf116e245e437766b34386b7ae230d", 438),
+        ),
         licence="Apache-2.0",
         source="this project, trained on the synthetic world",
         note="Knows the rendered sounds only. For demos and tests; what it judges is stamped not for use.",

@@ -117,7 +117,7 @@ def find(name: str) -> Found:
         if check.result == "damaged":
             raise MissingToolError(
                 f"{place(row)[check.file]} is damaged: its sha256 is {check.sha256}, recorded is {check.expected}",
-                hint=pull_hint(row),
+                hint="install v2a-data again" if row.packaged else pull_hint(row),
             )
     sums = {check.file: check.sha256 for check in checks}
     return Found(row, place(row), str(sums[row.weights.name]))

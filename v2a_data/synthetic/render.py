@@ -1,34 +1,120 @@
 """One video of the world: drawn, sounded, with its faults planted, encoded into a real file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
+from PIL import Image
 
 from v2a_data.files import sha256_file, whole_file
-from v2a_data.media.limits import file_url
-from v2a_data.schema import WINDOW_S
 from v2a_data.synthetic import SUBJECTS
+from v2a_data.synthetic.draw import Draw
+from v2a_data.synthetic.encode import cut_bytes, write_file
+from v2a_data.synthetic.faults import BY_NAME, KINDS, Fault, Look, Mix
 from v2a_data.synthetic.paint import Canvas
-from v2a_data.synthetic.plan import VideoPlan, windows
-from v2a_data.synthetic.subject import Subject
-from v2a_data.synthetic.tones import speech
+from v2a_data.synthetic.plan import Form, VideoPlan
+from v2a_data.synthetic.scene import Scene
+from v2a_data.synthetic.subject import Painted
+from v2a_data.synthetic.things import THINGS
+from v2a_data.synthetic.truth import Truth, truth_of
 
-_HEARD_RMS = 10 ** (-45 / 20)
-_PEAK = 0.7
+# How far narrow pictures draw things to the middle and make them smaller, so that they are in the picture.
+_WIDE = 16 / 9
+_NARROWED = ("x", "thing_x"), ("size", "thing_size")
+_LOUDEST = 0.97
 
 
-@dataclass(frozen=True)
-class Truth:
-    """What is known of a rendered video: a row of `videos`, rows of `events` and of `windows`."""
+class FittedDraw(Draw):
+    """Draws for a picture narrower than 16:9: things stand closer to its middle and are smaller."""
 
-    video: dict[str, Any]
-    events: list[dict[str, Any]]
-    windows: list[dict[str, Any]]
+    def __init__(self, rng: np.random.Generator, aspect: float, *, ood: bool = False) -> None:
+        super().__init__(rng, ood=ood)
+        self.aside = max(0.1, (aspect - 0.4) / (_WIDE - 0.4)) if aspect < _WIDE - 0.01 else 1.0
+        self.scale = min(1.0, 0.55 + 0.45 * aspect / _WIDE) if aspect < 1 else 1.0
+
+    def uniform(self, name: str, low: float, high: float) -> float:
+        """As `Draw`; places and sizes fitted to the picture."""
+        value = super().uniform(name, low, high)
+        factor = self.aside if name in _NARROWED[0] else self.scale if name in _NARROWED[1] else 1.0
+        if factor != 1.0:
+            value = self.values[name] = value * factor
+        return value
+
+
+class Staged:
+    """The scenes of one video and what its faults ask for."""
+
+    def __init__(self, plan: VideoPlan) -> None:
+        self.plan, self.duration_s = plan, plan.duration_s
+        self.scene, self.values = self._scene(plan.subject, 2, 4)
+        self._others: dict[str, Scene] = {}
+        self._things: dict[str, Painted] = {}
+
+    def _scene(self, label: str, purpose: int, surroundings: int) -> tuple[Scene, dict[str, float]]:
+        plan = self.plan
+        aspect = plan.form.width / plan.form.height
+        draw = FittedDraw(plan.generator(purpose), aspect, ood=plan.ood)
+        subject = SUBJECTS[label](draw, plan.scene_s)
+        return Scene(subject, Draw(plan.generator(surroundings), ood=plan.ood), plan.scene_s), draw.values
+
+    def moment(self, fault: Fault, number: int) -> float:
+        """A random time, the same for the same number."""
+        rng = np.random.default_rng([self.plan.seed, self.plan.scene_n, 16, number])
+        return float(rng.uniform(0, self.plan.scene_s)) - self.plan.origin_s
+
+    def thing(self, fault: Fault) -> Painted:
+        """What is shown instead, made once."""
+        if fault.what not in self._things:
+            draw = FittedDraw(self.plan.generator(18), self.plan.form.width / self.plan.form.height)
+            self._things[fault.what] = THINGS[fault.what](draw, self.plan.scene_s, self.scene.subject)
+        return self._things[fault.what]
+
+    def other(self, fault: Fault) -> Scene:
+        """Another label's scene in another place, made once."""
+        if fault.what not in self._others:
+            self._others[fault.what] = self._scene(fault.what, 12, 14)[0]
+        return self._others[fault.what]
+
+    def look(self, time_s: float) -> Look:
+        """What the frame at a time of the file shows."""
+        look = Look(time_s, self.scene)
+        for kind in KINDS:
+            for fault in self.plan.faults:
+                if kind.picture and fault.kind == kind.name and kind.acts(fault, time_s):
+                    kind.picture(look, fault, self)
+        return look
+
+    def mix(self) -> Mix:
+        """The file's sound from its time 0 on, with the faults in it."""
+        plan, rate_hz = self.plan, self.plan.form.rate_hz
+        first = round((plan.origin_s - plan.shift_s) * rate_hz)
+        samples = round(plan.duration_s * rate_hz)
+
+        def taken(sound: np.ndarray) -> np.ndarray:
+            piece = sound[first : first + samples].astype(np.float64)
+            return np.pad(piece, (0, samples - len(piece)))
+
+        mix = Mix(
+            rate_hz,
+            taken(self.scene.subject_sound(rate_hz)),
+            taken(self.scene.background_sound(rate_hz)),
+            lambda name: Draw(plan.generator(3)).child(name),
+            lambda fault: taken(self.other(fault).sound(rate_hz)),
+        )
+        for fault, kind in self._in_order():
+            if kind.source:
+                kind.source(mix, fault)
+        mix.out = mix.subject + mix.around
+        for fault, kind in self._in_order():
+            if kind.sound:
+                kind.sound(mix, fault)
+        return mix
+
+    def _in_order(self) -> Iterator[tuple[Fault, Any]]:
+        order = {kind.name: number for number, kind in enumerate(KINDS)}
+        for fault in sorted(self.plan.faults, key=lambda fault: order[fault.kind]):
+            yield fault, BY_NAME[fault.kind]
 
 
 def render_video(plan: VideoPlan, folder: str) -> Truth:
@@ -36,128 +122,72 @@ def render_video(plan: VideoPlan, folder: str) -> Truth:
 
     Same plan and FFmpeg build, same bytes.
     """
-    subject: Subject = SUBJECTS[plan.label](plan.generator(2), plan.duration_s)
-    clean = subject.sound(plan.rate_hz)
-    clean = clean * (_PEAK / max(float(np.abs(clean).max()), 1e-6))
+    staged = Staged(plan)
+    mix = staged.mix()
     target = Path(folder) / plan.file
     if not target.is_file():
         with whole_file(target) as temporary:
-            _encode(temporary, plan, _pictures(plan, subject), _plant_sound(plan, clean))
-    return _truth(plan, subject, clean, sha256_file(target))
+            times_s = frame_times(plan)
+            sound = channels(plan, mix) if plan.sound else None
+            write_file(temporary, plan.form, times_s, pictures(plan, staged, times_s), sound)
+            for fault in plan.faults:
+                if fault.kind == "truncated":
+                    cut_bytes(temporary, fault.value)
+    return truth_of(plan, staged.scene, staged.values, mix, sha256_file(target))
 
 
-def _pictures(plan: VideoPlan, subject: Subject) -> Iterator[np.ndarray]:
-    canvas = Canvas(plan.width, plan.height)
-    frozen = [f for f in plan.faults if f.kind == "still"]
-    shown_s = None
-    for index in range(round(plan.duration_s * plan.fps)):
-        time_s = index / float(plan.fps)
-        fault = next((f for f in frozen if f.start_s <= time_s < f.stop_s), None)
-        wanted_s = fault.start_s if fault else time_s
-        if wanted_s != shown_s:
-            subject.paint(canvas, wanted_s)
-            shown_s = wanted_s
-        yield canvas.pixels()
+def frame_times(plan: VideoPlan) -> np.ndarray:
+    """Times (s) of the frames in the file; with a variable rate some are left out and all are uneven."""
+    form: Form = plan.form
+    index = np.arange(max(1, round(plan.duration_s * form.fps)), dtype=float)
+    if form.variable:
+        rng = np.random.default_rng([plan.seed, plan.n, 5])
+        kept = rng.random(len(index)) >= 0.15
+        index = np.maximum(0.0, index + rng.uniform(-0.3, 0.3, len(index)))[kept]
+    times_s = index / float(form.fps)
+    late = times_s >= min(form.picture_start_s, 0.3 * plan.duration_s)
+    times_s = times_s[late]
+    # The first frame is where the truth says.
+    return np.concatenate([[min(form.picture_start_s, 0.3 * plan.duration_s)], times_s[1:]])
 
 
-def _plant_sound(plan: VideoPlan, clean: np.ndarray) -> np.ndarray:
-    """The video's sound `(samples,)` with the faults in it."""
-    out = clean.copy()
-    for fault in plan.faults:
-        first, last = round(fault.start_s * plan.rate_hz), min(len(out), round(fault.stop_s * plan.rate_hz))
-        if fault.kind == "silence":
-            out[first:last] = 0
-        elif fault.kind == "voice":
-            words = speech(plan.generator(3), last - first, plan.rate_hz)
-            level = max(float(np.sqrt(np.mean(out[first:last] ** 2))), 0.05) * 1.5
-            out[first:last] = 0.6 * out[first:last] + words * level / max(float(np.sqrt(np.mean(words**2))), 1e-6)
-    return np.clip(out, -0.98, 0.98).astype(np.float32)
+def pictures(plan: VideoPlan, staged: Staged, times_s: np.ndarray) -> Iterator[np.ndarray]:
+    """The upright frames."""
+    canvas = Canvas(plan.form.width, plan.form.height)
+    shown: tuple[Any, ...] | None = None
+    pixels = np.zeros((plan.form.height, plan.form.width, 3), np.uint8)
+    for time_s in times_s.tolist():
+        look = staged.look(time_s)
+        wanted = (look.black, look.time_s, id(look.scene), id(look.shown))
+        if look.black:
+            pixels = np.zeros_like(pixels)
+        elif wanted != shown:
+            look.scene.picture(canvas, max(0.0, look.time_s + plan.origin_s), look.shown)
+            pixels = _cropped(canvas.pixels(), plan.amount) if plan.transform == "cropped" else canvas.pixels()
+        shown = wanted
+        yield pixels
 
 
-def _encode(target: Path, plan: VideoPlan, pictures: Iterator[np.ndarray], sound: np.ndarray) -> None:
-    options = {"movflags": "faststart", "fflags": "bitexact"}
-    with av.open(file_url(target), "w", format="mp4", options=options) as out:
-        video = out.add_stream("libx264", rate=plan.fps)
-        video.width, video.height, video.pix_fmt = plan.width, plan.height, "yuv420p"
-        video.codec_context.thread_count = 1
-        gop = round(plan.gop_s * plan.fps)
-        video.options = {
-            "preset": "veryfast",
-            "crf": "24",
-            "x264-params": f"keyint={gop}:threads=1",
-            "flags": "+bitexact",
-        }
-        pace = _SoundTrack(out, plan, sound) if plan.sound else None
-        for index, pixels in enumerate(pictures):
-            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = index, 1 / plan.fps
-            out.mux(video.encode(frame))
-            if pace:
-                pace.write_until((index + 1) / float(plan.fps))
-        if pace:
-            pace.finish()
-        out.mux(video.encode(None))
+def _cropped(pixels: np.ndarray, amount: float) -> np.ndarray:
+    """The middle of a picture, `amount` cut off on each side, at the same size."""
+    high, wide = pixels.shape[:2]
+    box = (wide * amount, high * amount, wide * (1 - amount), high * (1 - amount))
+    return np.asarray(Image.fromarray(pixels).resize((wide, high), Image.Resampling.BILINEAR, box=box))
 
 
-class _SoundTrack:
-    """The sound stream of a file, written along with the picture so that both lie close together."""
-
-    def __init__(self, out: av.container.OutputContainer, plan: VideoPlan, sound: np.ndarray) -> None:
-        self.out = out
-        self.stream = out.add_stream("aac", rate=plan.rate_hz, layout=plan.layout)
-        self.stream.bit_rate = 96000
-        self.stream.options = {"flags": "+bitexact", "aac_coder": "fast"}
-        self.frames = _sound_frames(plan, sound)
-        self.waiting = next(self.frames, None)
-
-    def write_until(self, time_s: float) -> None:
-        while self.waiting is not None and float(self.waiting.time or 0.0) <= time_s:
-            self.out.mux(self.stream.encode(self.waiting))
-            self.waiting = next(self.frames, None)
-
-    def finish(self) -> None:
-        self.write_until(float("inf"))
-        self.out.mux(self.stream.encode(None))
-
-
-def _sound_frames(plan: VideoPlan, sound: np.ndarray) -> Iterator[av.AudioFrame]:
-    rows = np.repeat(sound[None], 2 if plan.layout == "stereo" else 1, axis=0)
-    for first in range(0, len(sound), 1024):
-        piece = np.ascontiguousarray(rows[:, first : first + 1024])
-        frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=plan.layout)
-        frame.sample_rate, frame.pts, frame.time_base = plan.rate_hz, first, Fraction(1, plan.rate_hz)
-        yield frame
-
-
-def _truth(plan: VideoPlan, subject: Subject, clean: np.ndarray, sha256: str) -> Truth:
-    video = {
-        "video_id": plan.video_id,
-        "native_id": plan.native_id,
-        "file": plan.file,
-        "label": plan.label,
-        "duration_s": plan.duration_s,
-        "faults": sorted({f.kind for f in plan.faults}),
-        "parameters": dict(sorted(subject.parameters.items())),
-        "sha256": sha256,
-    }
-    events = [
-        {"video_id": plan.video_id, "time_s": float(time)} for time in subject.events_s if 0 <= time < plan.duration_s
-    ]
-    return Truth(video, events, [_window(plan, clean, index) for index in range(windows(plan.duration_s))])
-
-
-def _window(plan: VideoPlan, clean: np.ndarray, index: int) -> dict[str, Any]:
-    start_s, stop_s = index * WINDOW_S, (index + 1) * WINDOW_S
-    share = dict.fromkeys(("still", "silence", "voice"), 0.0)
-    for fault in plan.faults:
-        share[fault.kind] += max(0.0, min(stop_s, fault.stop_s) - max(start_s, fault.start_s)) / WINDOW_S
-    piece = clean[round(start_s * plan.rate_hz) : round(stop_s * plan.rate_hz)]
-    loud = float(np.sqrt(np.mean(piece**2))) > _HEARD_RMS
-    return {
-        "video_id": plan.video_id,
-        "window_index": index,
-        "start_s": start_s,
-        "seen": True,
-        "heard": loud and share["silence"] < 0.5,
-        **share,
-    }
+def channels(plan: VideoPlan, mix: Mix) -> np.ndarray:
+    """What goes to the encoder: `(channels, samples)` float32 within full scale."""
+    out, clipped = mix.out, any(fault.kind == "clipping" for fault in plan.faults)
+    if plan.transform == "louder":
+        # Through a limiter, as those who make things louder do.
+        out = np.tanh(out * 10 ** (plan.amount / 20))
+    peak = float(np.abs(out).max(initial=0.0))
+    if not clipped and peak > _LOUDEST:
+        out = out * (_LOUDEST / peak)
+    if plan.form.layout == "mono":
+        return out[None].astype(np.float32)
+    pan = plan.form.pan_db
+    left, right = (10 ** (min(0.0, side * pan) / 20) for side in (-1, 1))
+    if mix.flipped.any():
+        left = right = 1.0
+    return np.stack([left * out, right * np.where(mix.flipped, -out, out)]).astype(np.float32)

@@ -1,14 +1,15 @@
-"""A world: videos rendered by seed, and truth tables beside them.
+"""A world: videos rendered by seed, and truth tables beside them (columns: `truth.py`).
 
-OUT/videos/<video_id>.mp4
-OUT/truth/videos.parquet   label, faults, physical parameters, hash of the file, per video
-OUT/truth/events.parquet   hits and closest passes: video_id, time_s
-OUT/truth/windows.parquet  seen, heard; share of still, silence, voice; per 2 s window
-OUT/world.json             version, seed, number of videos, hash over all files; written last
+OUT/videos/<video_id>.mp4, .webm or .mkv
+OUT/truth/videos.parquet   label, faults, form, physical parameters, hash of the file, per video
+OUT/truth/events.parquet   hits and closest passes: when they are seen and heard
+OUT/truth/windows.parquet  seen, heard, shares of each confounder; per 2 s window
+OUT/truth/groups.parquet   near-duplicates
+OUT/world.json             version, options, number of videos, hash over all files; written last
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from v2a_data.errors import UsageError
 from v2a_data.files import whole_file, write_text
 from v2a_data.recipe import digest
 from v2a_data.synthetic import SUBJECTS, WORLD_VERSION
-from v2a_data.synthetic.plan import VideoPlan, plan_video
+from v2a_data.synthetic.plan import VideoPlan, View, plan_video
 
 WORLD_LABELS = tuple(SUBJECTS)
 
@@ -31,6 +32,7 @@ class WorldRow:
     native_id: str
     label: str
     file: str
+    duration_s: float
 
 
 def plan_world(
@@ -40,23 +42,36 @@ def plan_world(
     lines: int | None,
     seconds: tuple[float, float],
     *,
-    faults: bool = True,
+    faults: Mapping[str, float] | None = None,
     sound: bool = True,
+    ood: bool = False,
+    view: View = "full",
 ) -> list[VideoPlan]:
-    """The videos of a world. Raises `UsageError` for a label that is not drawn here."""
+    """The videos of a world; `faults` is the share of videos per kind. Raises `UsageError` for an unknown label."""
     for label in labels:
         SUBJECTS[label]
+    names = labels or WORLD_LABELS
     return [
-        plan_video(seed, n, labels or WORLD_LABELS, lines, seconds, faults=faults, sound=sound) for n in range(videos)
+        plan_video(seed, n, names, lines, seconds, faults=faults, sound=sound, ood=ood, view=view)
+        for n in range(videos)
     ]
 
 
-def render_world(plans: list[VideoPlan], out: Path, engine: Engine, step: Callable[[], None]) -> dict[str, Any]:
+def render_world(
+    plans: list[VideoPlan],
+    out: Path,
+    engine: Engine,
+    step: Callable[[], None],
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Render all videos and write the truth; `step` is called after each. Returns `world.json`'s content.
+
+    `options` are noted there: what the world was asked for.
 
     Videos that are there already are kept, so a stopped run goes on where it was.
     """
-    from v2a_data.synthetic.render import Truth, render_video
+    from v2a_data.synthetic.render import render_video
+    from v2a_data.synthetic.truth import TABLES, Truth, group_rows
 
     _check_same(plans, out)
     truths: dict[str, Truth] = {}
@@ -68,15 +83,22 @@ def render_world(plans: list[VideoPlan], out: Path, engine: Engine, step: Callab
     jobs = [Job(f"render-{plan.video_id}", (Step(render_video, (plan, str(out.resolve()))),)) for plan in plans]
     engine.run(jobs, keep)
     ordered = [truths[job.key] for job in jobs]
-    _write_table(out / "truth" / "videos.parquet", [_flat(t.video) for t in ordered])
-    _write_table(out / "truth" / "events.parquet", [row for t in ordered for row in t.events])
-    _write_table(out / "truth" / "windows.parquet", [row for t in ordered for row in t.windows])
+    videos = [truth.video for truth in ordered]
+    rows = {
+        "videos": videos,
+        "events": [row for truth in ordered for row in truth.events],
+        "windows": [row for truth in ordered for row in truth.windows],
+        "groups": group_rows(videos),
+    }
+    for table in TABLES:
+        _write_table(out / "truth" / f"{table.name}.parquet", rows[table.name], table.names)
     about = {
         "version": WORLD_VERSION,
         "synthetic": True,
         "seed": plans[0].seed,
         "videos": len(plans),
         "seconds": round(sum(plan.duration_s for plan in plans), 2),
+        "options": dict(options or {}),
         "plan": _plan_hash(plans),
         "hash": digest([t.video["sha256"] for t in ordered]),
     }
@@ -97,15 +119,11 @@ def _check_same(plans: list[VideoPlan], out: Path) -> None:
     write_text(mark, wanted + "\n")
 
 
-def _flat(video: dict[str, Any]) -> dict[str, Any]:
-    return {**video, "faults": json.dumps(video["faults"]), "parameters": json.dumps(video["parameters"])}
-
-
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_table(path: Path, rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     import pandas as pd
 
     with whole_file(path) as temporary:
-        pd.DataFrame(rows).to_parquet(temporary, index=False)
+        pd.DataFrame(rows, columns=list(columns)).to_parquet(temporary, index=False)
 
 
 def read_world(folder: Path) -> list[WorldRow]:
@@ -114,12 +132,12 @@ def read_world(folder: Path) -> list[WorldRow]:
 
     if not (folder / "world.json").is_file():
         raise UsageError(f"{folder} is not a finished world", hint="`v2a-data synth DIR` renders one")
-    table = pd.read_parquet(folder / "truth" / "videos.parquet", columns=["video_id", "native_id", "label", "file"])
+    table = pd.read_parquet(folder / "truth" / "videos.parquet", columns=list(WorldRow.__annotations__))
     return [WorldRow(*row) for row in table.itertuples(index=False, name=None)]
 
 
 def read_truth(folder: Path, table: str) -> Any:
-    """A truth table (`videos`, `events` or `windows`) as a pandas frame."""
+    """A truth table (`videos`, `events`, `windows` or `groups`) as a pandas frame."""
     import pandas as pd
 
     return pd.read_parquet(folder / "truth" / f"{table}.parquet")

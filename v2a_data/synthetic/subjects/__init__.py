@@ -1,0 +1,1 @@
+"""The things of the synthetic world, one file per label."""
