@@ -32,6 +32,7 @@ LITERAL = (
     "--set", "train.decoder.optimisation.steps=400",
 )  # fmt: skip
 SILENT_VIDEOS = 4
+LABELS = "Airplane,Drum"
 # What the recipe's scorers, which need no model, can find.
 FAULTS = "still:0.1,silence:0.1,voice:0.1"
 
@@ -86,7 +87,7 @@ def run_demo(common: Common, out: Path, videos: int, seed: int) -> int:
 
 
 def _steps(run: DemoRun, console: Console, cluster: list[str], videos: int, seed: int) -> None:
-    form = ["--lines", "144", "--seconds", "10.2-13"]
+    form = ["--labels", LABELS, "--lines", "144", "--seconds", "10.2-13"]
     at = ["-w", str(run.workspace)]
     rendered = ["v2a-data", "synth", str(run.world), "--videos", str(videos), "--seed", str(seed), *form]
     _call(run, console, "render", [*rendered, "--faults", FAULTS, *cluster])
