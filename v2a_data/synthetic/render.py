@@ -11,6 +11,7 @@ import numpy as np
 
 from v2a_data.files import sha256_file, whole_file
 from v2a_data.media.limits import file_url
+from v2a_data.media.x264 import x264_params
 from v2a_data.schema import WINDOW_S
 from v2a_data.synthetic import SUBJECTS
 from v2a_data.synthetic.paint import Canvas
@@ -84,7 +85,7 @@ def _encode(target: Path, plan: VideoPlan, pictures: Iterator[np.ndarray], sound
         video.options = {
             "preset": "veryfast",
             "crf": "24",
-            "x264-params": f"keyint={gop}:threads=1",
+            "x264-params": x264_params(plan.width, gop),
             "flags": "+bitexact",
         }
         pace = _SoundTrack(out, plan, sound) if plan.sound else None
