@@ -83,8 +83,8 @@ def row(scorer: str, pair: str, recipe: Recipe, high: Path, low: Path, folder: P
             recipe = with_models(replace(recipe, scorers={scorer: recipe.scorers[scorer]}), "tiny")
         opened: Scorer = SCORERS[scorer](recipe.scorers[scorer])
         opened.open("auto")
-    except MissingToolError:
-        return scorer, pair, field, "-", "-", f"not judged: {getattr(recipe.scorers[scorer], 'model', '')} is not here"
+    except MissingToolError as error:
+        return scorer, pair, field, "-", "-", f"not judged: {error.message}"
     values = [
         mean(opened, recipe.labels[0], path, field, folder / f"{scorer}-{pair}-{path.stem}") for path in (high, low)
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from v2a_data.errors import FatalError, MissingToolError
+from v2a_data.files import free_bytes
 from v2a_data.runs import package_version
 
 if TYPE_CHECKING:
@@ -122,14 +123,11 @@ def _torch() -> Iterator[Check]:
 
 
 def _disk(workspace: Path) -> Check:
-    place = workspace.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free / 1e9
+    free = free_bytes(workspace) / 1e9
     return Check(
         "disk",
         free >= _DISK_GB,
-        f"{free:.0f} GB free at {place}",
+        f"{free:.0f} GB free for {workspace}",
         f"have {_DISK_GB:.0f} GB free, or name another place with -w",
     )
 

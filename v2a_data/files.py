@@ -1,15 +1,18 @@
 """Files that are whole or not there: temporary name, sync, rename. Disk trouble gets its own error."""
 
 import errno
+import fcntl
 import hashlib
+import json
 import os
 import shutil
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from v2a_data.errors import DiskError
+from v2a_data.errors import BusyError, DiskError
 
 _DISK_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
@@ -76,3 +79,37 @@ def link_or_copy(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space where a folder is or would be."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(place).free
+
+
+def take_lock(path: Path, command: str) -> int:
+    """An exclusive lock that ends with the process or with `os.close` of what is returned.
+
+    Raises `BusyError` naming who holds it.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(path)
+        os.close(handle)
+        raise BusyError(
+            f"{path.parent} is in use by {holder}", hint="wait for it to end, or use another folder"
+        ) from None
+    os.ftruncate(handle, 0)
+    note = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
+    os.pwrite(handle, json.dumps(note).encode(), 0)
+    return handle
+
+
+def _holder(path: Path) -> str:
+    try:
+        note = json.loads(path.read_text())
+        return f"`{note['command']}` (process {note['pid']} on {note['host']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another command"

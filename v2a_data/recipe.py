@@ -277,7 +277,7 @@ def _check_ranges(recipe: Recipe, where: str) -> None:
         value = getattr(getattr(recipe, section), name)
         for number in value if isinstance(value, tuple) else (value,):
             if number is not None and not low <= number <= high:
-                raise UsageError(f"{where}.{key}: from {low:g} to {high:g}, got {number:g}")
+                raise UsageError(f"{where}.{key}: from {low:g} to {high:g}, got {float(number):g}")
     if recipe.fetch.sleep_s[0] > recipe.fetch.sleep_s[1]:
         raise UsageError(f"{where}.fetch.sleep_s: [shortest, longest], got {list(recipe.fetch.sleep_s)}")
     for name in ("validation", "test"):

@@ -1,17 +1,14 @@
 """The folder in which one dataset is being made: its paths, its lock, its recipe."""
 
 import contextlib
-import fcntl
-import json
 import os
 import shutil
-import socket
 from pathlib import Path
 from types import TracebackType
 
 from v2a_data import recipe as recipes
-from v2a_data.errors import BusyError, UsageError
-from v2a_data.files import disk_error, is_disk_error, write_text
+from v2a_data.errors import UsageError
+from v2a_data.files import disk_error, is_disk_error, take_lock, write_text
 from v2a_data.ids import check_video_id
 from v2a_data.ledger import Ledger
 from v2a_data.recipe import Recipe
@@ -37,7 +34,7 @@ class Workspace:
             raise _no_workspace(root)
         try:
             root.mkdir(parents=True, exist_ok=True)
-            lock = _take_lock(root / ".lock", command)
+            lock = take_lock(root / ".lock", command)
         except OSError as error:
             if is_disk_error(error):
                 raise disk_error(error) from None
@@ -153,27 +150,3 @@ def _bucket(video_id: str) -> str:
     from hashlib import sha256
 
     return sha256(video_id.encode()).hexdigest()[:2]
-
-
-def _take_lock(path: Path, command: str) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = _holder(path)
-        os.close(handle)
-        raise BusyError(
-            f"{path.parent} is in use by {holder}", hint="wait for it to end, or use another workspace with -w"
-        ) from None
-    os.ftruncate(handle, 0)
-    note = {"command": command, "pid": os.getpid(), "host": socket.gethostname()}
-    os.pwrite(handle, json.dumps(note).encode(), 0)
-    return handle
-
-
-def _holder(path: Path) -> str:
-    try:
-        note = json.loads(path.read_text())
-        return f"`{note['command']}` (process {note['pid']} on {note['host']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another command"

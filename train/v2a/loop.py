@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ def start(training: Training, *, force: bool) -> tuple[torch.optim.Optimizer, in
                 hint="--force starts this training again from nothing",
             )
         found = None
-        _remove(training.folder)
+        shutil.rmtree(training.folder)
     if found is None:
         _cut_log(training.folder / _LOG, 0)
         return optimizer, 0, Cursor(), []
@@ -153,12 +154,6 @@ def _save(
         "about": training.about,
     }
     checkpoint.save(training.folder, training.module, optimizer, state)
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder)
 
 
 def _append(path: Path, row: dict[str, float]) -> None:

@@ -60,7 +60,6 @@ def fetch(
         listed = stage.expected(workspace, recipe, chosen)
         target = None if wanted == "all" else wanted if isinstance(wanted, int) else recipe.fetch.target_videos
         console.say(stage.announcement(workspace, recipe, chosen, listed, target))
-        stage.warn_of_space(workspace, chosen, listed, target, console)
         if dry_run:
             console.result({"dry_run": True, "listed": listed, "target": target}, "nothing was fetched")
             return ExitCode.OK

@@ -56,7 +56,7 @@ def run(
                     kept = verdicts(workspace, recipe)[0].get("keep", 0)
                     target = _next_target(have, kept, until_kept, recipe.fetch.target_videos)
                     console.say(stage.announcement(workspace, recipe, source, listed, target))
-                    fetched = stage.fetch(workspace, recipe, source, engine, console, target)
+                    fetched = stage.fetch(workspace, recipe, source, engine, console, target, listed)
                     result = curate(workspace, recipe, engine, console)
                     kept = result.verdicts.get("keep", 0)
                     console.say(f"{kept} clips kept" + (f" of {until_kept} wanted" if until_kept else ""))

@@ -2,7 +2,6 @@
 
 import json
 import random
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,15 +13,13 @@ from v2a_data.engine import Engine, Job, Step, pause, stop_signals
 from v2a_data.errors import MissingToolError, NothingError, SiteStopError
 from v2a_data.fetch.download import FetchOutcome, FetchRequest, fetch_video
 from v2a_data.fetch.failures import SUSPICIOUS, SUSPICIOUS_IN_A_ROW
+from v2a_data.files import free_bytes
 from v2a_data.ids import clean_text
 from v2a_data.ledger import Ledger, encode_json
 from v2a_data.progress import Progress, duration
-from v2a_data.recipe import Recipe, SourceSection
+from v2a_data.recipe import Recipe
 from v2a_data.runs import now
 from v2a_data.sources.base import Listing, Source, Video
-from v2a_data.sources.ids import Ids
-from v2a_data.sources.label_tables import youtube8m_labels
-from v2a_data.sources.youtube8m import YouTube8M
 from v2a_data.workspace import Workspace
 
 # About one YouTube-8M video (207 s) at 360 lines with AAC, and the time it takes beside the sleeps.
@@ -54,43 +51,29 @@ def expected(workspace: Workspace, recipe: Recipe, source: Source) -> int | None
 
     Raises `NothingError` or `UsageError` for labels and inputs that the source does not have.
     """
-    if source.name in OFFLINE or isinstance(source, Ids):
-        return source.count(recipe.labels, _listing(workspace, source, recipe))
-    if isinstance(source, YouTube8M):
-        mids = [source.mid(label) for label in recipe.labels]
-        counts = {label.id: label.count or 0 for label in youtube8m_labels()}
-        return sum(counts[mid] for mid in mids) if recipe.source.label_url == SourceSection().label_url else None
-    return None
+    return source.count(recipe.labels, _listing(workspace, source, recipe))
 
 
 def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: int | None, target: int | None) -> str:
     """What is about to happen: count, size and time, from the recipe's pacing."""
     have = workspace.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'")
-    known = listed if listed is not None else 0
-    if listed is None and target is not None:
-        known = target
-    videos = max(0, min(known, target) - have if target is not None else known - have)
+    videos = max(0, (_goal(listed, target) or 0) - have)
     labels = ", ".join(recipe.labels) or "all labels"
-    count = "" if listed is None else f"{known} "
+    count = "" if listed is None else f"{listed} "
     start = f"{source.name} lists {count}videos of {labels}; {have} are here"
     if source.name in OFFLINE:
         return f"{start}; {videos} to link or copy"
     if parallel(recipe, source):
         return f"{start}; up to {videos} to fetch"
     seconds = videos * (_SECONDS_PER_VIDEO + sum(recipe.fetch.sleep_s) / 2)
-    return f"{start}; {videos} to fetch, about {videos * _MB_PER_VIDEO / 1000:.1f} GB, about {duration(seconds)}"
+    wanted_gb, free_gb = videos * _MB_PER_VIDEO / 1e3, free_bytes(workspace.root) / 1e9
+    room = f"; only {free_gb:.0f} GB are free" if wanted_gb > free_gb else ""
+    return f"{start}; {videos} to fetch, about {wanted_gb:.1f} GB, about {duration(seconds)}{room}"
 
 
-def warn_of_space(
-    workspace: Workspace, source: Source, listed: int | None, target: int | None, console: Console
-) -> None:
-    """Say so where the videos to come would not fit on the disk."""
-    wanted = min((count for count in (target, listed) if count is not None), default=0)
-    place = next(path for path in (workspace.root.absolute(), *workspace.root.absolute().parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    if source.name not in OFFLINE and wanted * _MB_PER_VIDEO * 1e6 > free:
-        wanted_gb = wanted * _MB_PER_VIDEO / 1e3
-        console.warn(f"about {wanted_gb:.0f} GB are to come, {free / 1e9:.0f} GB are free at {place}")
+def _goal(listed: int | None, target: int | None) -> int | None:
+    """How many videos there will be in the end, null where neither number is known."""
+    return min((count for count in (listed, target) if count is not None), default=None)
 
 
 def list_only(workspace: Workspace, recipe: Recipe, source: Source, limit: int | None) -> FetchResult:
@@ -121,8 +104,7 @@ def fetch(
     fault, `NothingError` when there is nothing at all to list. Videos in state `later` are tried again.
     """
     run = _Run(workspace, recipe, source, engine, target)
-    goal = min((count for count in (target, listed) if count is not None), default=None)
-    with console.progress("fetch", goal, "videos", run.have) as progress:
+    with console.progress("fetch", _goal(listed, target), "videos", run.have) as progress:
         run.start(progress, console)
     run.result.states = workspace.ledger.counts("videos", "state")
     if not run.result.states:

@@ -20,6 +20,7 @@ from v2a_data.media.limits import file_url, open_media
 from v2a_data.media.pick import Picker
 from v2a_data.media.picture import Scaler, split_planes
 from v2a_data.media.sound import Timeline, mix_to, resample
+from v2a_data.media.x264 import x264_params
 
 # CONTRACTS, "short": a hole of more than this beyond the source's own frame interval.
 _HOLE_S = 0.040
@@ -284,12 +285,12 @@ def encode(target: Path, canvases: Sequence[np.ndarray], pcm: np.ndarray, spec: 
         video.width, video.height, video.pix_fmt = spec.width, spec.height, "yuv420p"
         video.codec_context.time_base = 1 / spec.fps
         video.codec_context.thread_count = 1
-        gop = str(max(1, round(spec.fps)))
+        gop = max(1, round(spec.fps))
         video.options = {
             "crf": str(spec.crf),
             "preset": "veryfast",
             "tune": "fastdecode",
-            "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:threads=1",
+            "x264-params": x264_params(spec.width, gop, f"min-keyint={gop}", "scenecut=0"),
             "flags": "+bitexact",
         }
         layout = "mono" if spec.channels == 1 else "stereo"

@@ -5,7 +5,6 @@ the endpoint only; where it sends large files from another host, that host sees 
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from v2a_data.errors import BusyError, DiskError, FatalError, MissingToolError, UsageError
-from v2a_data.files import disk_error, is_disk_error, publish, sha256_file
+from v2a_data.errors import DiskError, FatalError, MissingToolError, UsageError
+from v2a_data.files import disk_error, free_bytes, is_disk_error, publish, sha256_file, take_lock
 from v2a_data.models.lock import LOCK_FILE, Locked, add_to_lock, read_lock
 from v2a_data.models.registry import ModelRow
 from v2a_data.models.store import expected, place
@@ -193,7 +192,7 @@ def _check_form(row: ModelRow, path: Path) -> None:
 
 
 def _check_space(folder: Path, bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(folder)
     if free < bytes:
         raise DiskError(
             f"{folder} has {free / 1e6:.0f} MB free, the model takes {bytes / 1e6:.0f} MB",
@@ -206,16 +205,13 @@ def _alone(folder: Path) -> Iterator[None]:
     """One pull at a time in a models folder; what a killed one left is removed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = take_lock(folder / ".lock", "models pull")
     except OSError as error:
         raise (disk_error(error) if is_disk_error(error) else FatalError(f"{folder}: {error}")) from None
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         for leftover in folder.glob(".tmp-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
-    except BlockingIOError:
-        raise BusyError(f"another pull works in {folder}", hint="wait for it to end") from None
     finally:
         os.close(handle)
 

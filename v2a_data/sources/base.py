@@ -65,7 +65,10 @@ class Source(Protocol):
         ...
 
     def count(self, labels: tuple[str, ...], listing: Listing) -> int | None:
-        """How many videos `videos` would list in all, null if that is not known beforehand."""
+        """How many videos `videos` would list in all, null if that is not known without asking a site.
+
+        Raises as `videos` does.
+        """
         ...
 
     def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:

@@ -13,7 +13,7 @@ from v2a_data.errors import FatalError, NothingError, nearest
 from v2a_data.fetch.http import Answer, get
 from v2a_data.files import write_text
 from v2a_data.ids import is_youtube_id, youtube_video_id
-from v2a_data.recipe import digest
+from v2a_data.recipe import SourceSection, digest
 from v2a_data.sources.base import Label, Listing, Video
 from v2a_data.sources.label_tables import find, search, youtube8m_labels
 
@@ -39,7 +39,11 @@ class YouTube8M:
         return search(youtube8m_labels(), query)
 
     def count(self, labels: tuple[str, ...], listing: Listing) -> int | None:
-        return len(self._keys(labels, listing))
+        mids = [self.mid(label) for label in labels]
+        if listing.recipe.source.label_url != SourceSection().label_url:
+            return None
+        counts = {label.id: label.count or 0 for label in youtube8m_labels()}
+        return sum(counts[mid] for mid in mids)
 
     def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:
         for position, (key, names) in enumerate(self._keys(labels, listing).items()):

@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from v2a_data.media.limits import file_url
+from v2a_data.media.x264 import x264_params
 from v2a_data.synthetic.plan import Form
 
 _CODECS = {"h264": "libx264", "vp9": "libvpx-vp9", "aac": "aac", "opus": "libopus"}
@@ -58,7 +59,7 @@ def _video_stream(out: av.container.OutputContainer, form: Form) -> av.VideoStre
         video.options = {
             "preset": "veryfast",
             "crf": str(form.quality),
-            "x264-params": f"keyint={gop}:threads=1",
+            "x264-params": x264_params(video.width, gop),
             "flags": "+bitexact",
         }
     else:

@@ -3,6 +3,7 @@
 Both are modules; all state that training changes is in parameters and buffers.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -53,7 +54,7 @@ class CodeShape:
         return self.frames * self.samples_per_frame
 
 
-class VideoEncoder(nn.Module):
+class VideoEncoder(nn.Module, ABC):
     """Video to discrete codes. Built from its `Config`."""
 
     name: ClassVar[str]
@@ -62,47 +63,47 @@ class VideoEncoder(nn.Module):
     Config: ClassVar[type[Any]]
 
     @property
+    @abstractmethod
     def stride(self) -> Stride:
         """How many input frames, rows and columns stand behind one code."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def reach(self) -> int:
         """How many frames on either side of its own a code depends on."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def dim(self) -> int:
         """Values per code."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def codes(self) -> int:
         """Size of the codebook."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, video: Tensor) -> Quantized:
         """`(B, 3, T, h, w)` in 0..1 → codes `(B, ceil(T / st), ceil(h / sh), ceil(w / sw))` and their values."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes `(B, T, h, w)` → values `(B, dim, T, h, w)`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, batch: Batch) -> Loss:
         """The loss of one batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def complaint(self, parts: dict[str, float]) -> str | None:
         """What to say loudly when training went wrong in the way this model does, from its last figures."""
-        raise NotImplementedError
 
+    @abstractmethod
     def activation_bytes(self, batch: int, frames: int, height: int, width: int) -> int:
         """About what the activations of one training step take."""
-        raise NotImplementedError
 
 
-class SoundDecoder(nn.Module):
+class SoundDecoder(nn.Module, ABC):
     """Values of codes to sound. Built from its `Config`, which has a `form`, and a `CodeShape`."""
 
     name: ClassVar[str]
@@ -112,27 +113,27 @@ class SoundDecoder(nn.Module):
     shape: CodeShape
 
     @classmethod
+    @abstractmethod
     def parameters_of(cls, config: Any, shape: CodeShape) -> int:
         """Number of parameters, without building anything."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def activation_bytes(cls, config: Any, shape: CodeShape, batch: int) -> int:
         """About what one training step keeps beside the parameters."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def whole_windows(self) -> bool:
         """True where it takes windows of `shape.frames` only; shorter ones are padded."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, values: Tensor, sound: Tensor) -> Loss:
         """`values` (B, dim, T, h, w) against `sound` (B, samples)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def generate(self, values: Tensor) -> Tensor:
         """Sound `(B, T · samples_per_frame)` for values `(B, dim, T, h, w)`."""
-        raise NotImplementedError
 
 
 def count_parameters(module: torch.nn.Module) -> int:
