@@ -241,7 +241,7 @@ def sounds(bench: Bench, clips: int) -> dict[str, Any]:
                     for target in sorted(targets):
                         rows.setdefault(target, []).append((chances, wanted))
         print(f"  {label}: heard", file=sys.stderr, flush=True)
-    names = [*LABELS, "Speech", "Music"]
+    names = [*LABELS, "Speech", "Background music"]
     columns = [bench.mids.index(mid) for mid in (*CLASSES.values(), SPEECH, MUSIC)]
     found = {}
     for name, pairs in rows.items():

@@ -23,6 +23,7 @@ from v2a_data.errors import UsageError, nearest
 from v2a_data.ids import clean_text
 
 T = TypeVar("T")
+_LABEL_ID = re.compile(r"/[mgt]/[A-Za-z0-9_]{1,20}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Numbers outside of these are slips: [lowest, highest] by key.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -46,10 +47,14 @@ Table = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSection:
-    """Where ids come from. The addresses are templates; tests and the demo point them at loopback."""
+    """Where ids come from. The addresses are templates; tests and the demo point them at loopback.
+
+    `label_ids` holds the source's ids of labels that its table does not have, or has under another name.
+    """
 
     name: str = "youtube8m"
     input: str | None = None
+    label_ids: dict[str, str] = field(default_factory=dict)
     label_url: str = "https://storage.googleapis.com/data.yt8m.org/2/j/v/{mid}.js"
     lookup_url: str = "https://storage.googleapis.com/data.yt8m.org/2/j/i/{prefix}/{id}.js"
     watch_url: str = "https://www.youtube.com/watch?v={id}"
@@ -287,6 +292,9 @@ def _check_ranges(recipe: Recipe, where: str) -> None:
 
 
 def _check_addresses(source: SourceSection, where: str) -> None:
+    for label, number in source.label_ids.items():
+        if not _LABEL_ID.fullmatch(number):
+            raise UsageError(f"{where}.source.label_ids.{label}: an id such as /m/0cmf2, got {number!r}")
     for name, fields in {"label_url": {"mid"}, "lookup_url": {"prefix", "id"}, "watch_url": {"id"}}.items():
         try:
             found = {field for _, field, _, _ in Formatter().parse(getattr(source, name)) if field is not None}

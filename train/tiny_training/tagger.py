@@ -265,7 +265,7 @@ def save(model: Tagger, folder: Path) -> None:
     onnx.checker.check_model(made)
     path = folder / f"{NAME}.onnx"
     onnx.save(made, path)
-    about = {"classes": MIDS, "names": [*LABELS, "Speech", "Music"], "licence": "Apache-2.0"}
+    about = {"classes": MIDS, "names": [*LABELS, "Speech", "Background music"], "licence": "Apache-2.0"}
     path.with_suffix(".json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     count = sum(int(np.prod(item.dims)) for item in stored)
     print(f"{path.name}: {count} numbers, {path.stat().st_size} bytes, sha256 {sha256_file(path)}", flush=True)

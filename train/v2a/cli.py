@@ -53,7 +53,7 @@ def train(
     console = common.console
     config = _config(common)
     workers = common.workers if common.workers is not None else 1
-    shards = open_shards(common.workspace / "shards")
+    shards = open_shards(common.workspace / "shards").only(config.labels)
     context = Context(config, shards, common.workspace / "checkpoints", workers, console, force)
     if dry_run:
         rows = sizes(context)
@@ -165,13 +165,15 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
 
     console = common.console
     folder = shards or common.workspace / "shards"
+    config = _config(common)
+    chosen = open_shards(folder).only(config.labels)
     if dry_run:
-        clips = len(open_shards(folder).split("test"))
+        clips = len(chosen.split("test"))
         console.result({"dry_run": True, "clips": clips}, f"would judge {clips} test clips of {folder}")
         return ExitCode.OK
     with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
         out = workspace.reports / "evaluate"
-        result = run_evaluate(_config(common), open_shards(folder), workspace.checkpoints, out, console)
+        result = run_evaluate(config, chosen, workspace.checkpoints, out, console)
         record.note(evaluation=result.to_json())
     console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds and figures in {out}")
     return ExitCode.OK
@@ -180,7 +182,7 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
 def demo(
     common: Common,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the demo.")] = Path("v2a-demo"),
-    videos: Annotated[int, typer.Option("--videos", min=20, help="Videos of the synthetic world.")] = 150,
+    videos: Annotated[int, typer.Option("--videos", min=20, help="Videos of the synthetic world.")] = 210,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the world.")] = 0,
     dry_run: DryRun = False,
 ) -> int:
@@ -192,7 +194,7 @@ def demo(
     from v2a.demo import run_demo
 
     if dry_run:
-        words = f"would render {videos} videos into {out}, fetch, curate, shard, train, generate, evaluate; about 5 min"
+        words = f"would render {videos} videos into {out}, fetch, curate, shard, train, generate, evaluate; about 6 min"
         common.console.result({"dry_run": True, "out": str(out), "videos": videos}, words)
         return ExitCode.OK
     return run_demo(common, out, videos, seed)

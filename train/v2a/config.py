@@ -50,10 +50,11 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything `v2a train` needs beside the shards."""
+    """Everything `v2a train` needs beside the shards; without `labels`, all of theirs are trained on and judged."""
 
     config: str | None = None
     seed: int = 0
+    labels: tuple[str, ...] = ()
     form: Literal["tied", "literal"] = "tied"
     view: View = field(default_factory=View)
     vqvae: Stage = field(default_factory=lambda: Stage(model="vqvae3d"))

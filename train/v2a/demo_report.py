@@ -11,7 +11,7 @@ from v2a import pictures
 from v2a.colour import rgb
 from v2a.config import load_train_config
 from v2a.decode import Decoder
-from v2a.demo import DemoRun, funnel_rows
+from v2a.demo import TRAINED, DemoRun, funnel_rows
 from v2a.evaluate import decoded, header_cells, row_cells
 from v2a.train import form_of, load_vqvae
 from v2a_data.report import page
@@ -26,6 +26,7 @@ _SHOWN = 6
 def write_report(run: DemoRun, path: Path) -> Path:
     """Write the page and return where it is."""
     shards = open_shards(run.workspace / "shards")
+    judged = shards.only(TRAINED)
     world = run.answers["render"]
     lead = (
         f"A synthetic world (version {world['version']}, hash {world['hash']}, seed {world['seed']}) was rendered, "
@@ -44,8 +45,8 @@ def write_report(run: DemoRun, path: Path) -> Path:
         page.Section(
             "Dropped", (page.TextBlock("Source videos, with the reason for the part that was dropped."), _dropped(run))
         ),
-        page.Section("Video encoder", (page.TextBlock(_codes_text(run)), _codes(run, shards), _curves(run))),
-        page.Section("Generated sound", _generated(run, shards)),
+        page.Section("Video encoder", (page.TextBlock(_codes_text(run)), _codes(run, judged), _curves(run))),
+        page.Section("Generated sound", _generated(run, judged)),
         page.Section("The same by hand", (page.TextBlock("\n".join(run.commands), code=True),)),
     ]
     page.write_page(path, "v2a demo", lead, sections)

@@ -54,20 +54,20 @@ class Trained:
 def start(training: Training, *, force: bool) -> tuple[torch.optim.Optimizer, int, Cursor, list[dict[str, float]]]:
     """Optimizer, step, cursor and the last figures: from the newest checkpoint, or from nothing.
 
-    Raises `UsageError` with a diff where the checkpoint was made otherwise and `force` is not set.
+    `force` starts again from nothing, whatever is there. Raises `UsageError` with a diff where the checkpoint was
+    made otherwise.
     """
     parameters = [p for p in training.module.parameters() if p.requires_grad]
     settings = training.optimisation
     optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+    if force and training.folder.exists():
+        shutil.rmtree(training.folder)
     found = checkpoint.latest(training.folder)
     if found is not None and found.state["about"] != training.about:
-        if not force:
-            raise UsageError(
-                f"{training.folder} was trained otherwise:\n  {_difference(found.state['about'], training.about)}",
-                hint="--force starts this training again from nothing",
-            )
-        found = None
-        shutil.rmtree(training.folder)
+        raise UsageError(
+            f"{training.folder} was trained otherwise:\n  {_difference(found.state['about'], training.about)}",
+            hint="--force starts this training again from nothing",
+        )
     if found is None:
         _cut_log(training.folder / _LOG, 0)
         return optimizer, 0, Cursor(), []

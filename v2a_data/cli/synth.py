@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
 from v2a_data.cli.common import Common, DryRun
 from v2a_data.errors import ExitCode, UsageError
+
+_LABELS = "Airplane,Drum, or with turns: Airplane:3,Drum. Default: all."
+_VIEWS = "small: 2 s of each scene at 64 x 36, 16 kHz. steady: from a tripod, nothing else moves, plain 16:9 files."
 
 
 def synth(
@@ -15,7 +18,7 @@ def synth(
     out: Annotated[Path, typer.Argument(help="Folder of the world.")],
     videos: Annotated[int, typer.Option("--videos", min=1, help="How many.")] = 20,
     seed: Annotated[int, typer.Option("--seed", min=0, max=999_999_999, help="Another seed, another world.")] = 0,
-    labels: Annotated[str | None, typer.Option("--labels", help="Comma-separated; default: all.")] = None,
+    labels: Annotated[str | None, typer.Option("--labels", metavar="SPEC", help=_LABELS)] = None,
     lines: Annotated[int | None, typer.Option("--lines", help="Picture height; default: mixed.")] = None,
     seconds: Annotated[str, typer.Option("--seconds", metavar="LOW-HIGH", help="Length of each video.")] = "12-90",
     faults: Annotated[
@@ -26,9 +29,7 @@ def synth(
         bool, typer.Option("--sound/--no-sound", help="Without sound: videos to try `v2a generate` on.")
     ] = True,
     ood: Annotated[bool, typer.Option("--ood", help="Physical parameters outside the usual ranges.")] = False,
-    view: Annotated[
-        str, typer.Option("--view", metavar="full|small", help="small: 2 s of each scene at 64 x 36, 16 kHz.")
-    ] = "full",
+    view: Annotated[str, typer.Option("--view", metavar="full|small|steady", help=_VIEWS)] = "full",
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve a rendered world on loopback as YouTube-8M and AudioSet do.")
     ] = False,
@@ -45,18 +46,19 @@ def synth(
     v2a-data synth world --videos 20; v2a-data fetch --source synthetic --input world --recipe demo
     """
     from v2a_data.synthetic.faults import parse_faults
-    from v2a_data.synthetic.world import WORLD_LABELS, plan_world, render_world
+    from v2a_data.synthetic.plan import View
+    from v2a_data.synthetic.world import WORLD_LABELS, parse_turns, plan_world, render_world
 
     console = common.console
     if serve:
         return _serve(out, port, misbehave, seed, common)
     if misbehave:
         raise UsageError("--misbehave says how --serve answers", hint="add --serve")
-    if view not in ("full", "small"):
-        raise UsageError(f"--view {view!r}: expected full or small")
+    if view not in get_args(View):
+        raise UsageError(f"--view {view!r}: expected one of {', '.join(get_args(View))}")
     if lines is not None and (lines < 36 or lines > 1080 or lines % 4):
         raise UsageError(f"--lines {lines}: a multiple of 4 from 36 to 1080")
-    names = tuple(name.strip() for name in labels.split(",")) if labels else WORLD_LABELS
+    names = parse_turns(labels) if labels else WORLD_LABELS
     plans = plan_world(
         seed,
         videos,
@@ -66,9 +68,9 @@ def synth(
         faults=parse_faults(faults),
         sound=sound,
         ood=ood,
-        view="small" if view == "small" else "full",
+        view=cast(View, view),
     )
-    options = {"labels": list(names), "lines": lines, "seconds": seconds, "faults": faults, "view": view, "ood": ood}
+    options = {"labels": labels or "all", "lines": lines, "seconds": seconds, "faults": faults, "view": view}
     total_s = sum(plan.duration_s for plan in plans)
     if dry_run:
         console.result(
@@ -79,7 +81,7 @@ def synth(
     engine = common.engine()
     try:
         with console.progress("render", len(plans), "videos") as progress:
-            about = render_world(plans, out, engine, progress.step, {**options, "sound": sound})
+            about = render_world(plans, out, engine, progress.step, {**options, "ood": ood, "sound": sound})
     finally:
         engine.close()
     console.result(

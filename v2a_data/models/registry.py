@@ -164,7 +164,7 @@ _ROWS = (
             ModelFile(
                 "v2a-tiny-tagger.onnx", "38c1dd88898e5c11c3c6cbbfda05460cff8911266af3855089d90b521a93b295", 866_724
             ),
-            ModelFile("v2a-tiny-tagger.json", "26be75dbf2c6d89b41ce2bbe0318f02ae9cf116e245e437766b34386b7ae230d", 438),
+            ModelFile("v2a-tiny-tagger.json", "1ec4036f35a329ccc38646a543464fb62ce85733c985ea4bcb37315c26141ee8", 451),
         ),
         licence="Apache-2.0",
         source="this project, trained on the synthetic world",

@@ -26,7 +26,7 @@ class Prompts:
     """What stands for a label and what does not."""
 
     on: tuple[str, ...]
-    off: tuple[str, ...]
+    off: tuple[str, ...] = ()
 
 
 class ClipTopic:
@@ -39,7 +39,8 @@ class ClipTopic:
 
         `weights` is a local .safetensors file, `architecture_file` a JSON for an architecture that
         open_clip does not know. `sha256` of the weights is checked where given. `image_px` is the
-        model's picture size. `labels` holds prompts of single labels, `on` and `off` those of all others.
+        model's picture size. `labels` holds prompts of single labels, `on` and `off` those of all others. Off
+        topic for a label of `labels` are its own `off`, the common `off`, and what stands for the other ones.
         """
 
         model: str
@@ -53,7 +54,7 @@ class ClipTopic:
         labels: dict[str, Prompts] = field(default_factory=dict)
 
     name: ClassVar[str] = "clip_topic"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     licence: ClassVar[str] = "MIT (open_clip); the weights' own licence applies to them"
     uses_model: ClassVar[bool] = True
     writes: ClassVar[tuple[Field, ...]] = (
@@ -174,7 +175,7 @@ class ClipTopic:
 
     def _prompts(self, label: str) -> tuple[Any, int]:
         """Embeddings of all prompts of a label, on-topic ones first, and how many those are."""
-        prompts = self.config.labels.get(label) or Prompts(self.config.on, self.config.off)
+        prompts = self._prompts_of(label)
         if not prompts.on or not prompts.off:
             raise UsageError(
                 f"scorers.clip_topic: no prompts for {label!r}",
@@ -183,6 +184,15 @@ class ClipTopic:
         if label not in self._texts:
             self._texts[label] = self._embed([*prompts.on, *prompts.off])
         return self._texts[label], len(prompts.on)
+
+    def _prompts_of(self, label: str) -> Prompts:
+        known = self.config.labels
+        if label not in known:
+            return Prompts(self.config.on, self.config.off)
+        own = known[label]
+        siblings = (prompt for name, other in known.items() if name != label for prompt in other.on)
+        off = dict.fromkeys([*own.off, *self.config.off, *siblings])
+        return Prompts(own.on, tuple(prompt for prompt in off if prompt not in own.on))
 
     def _embed(self, prompts: list[str]) -> Any:
         import torch

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from v2a_data.errors import FatalError, UsageError
+from v2a_data.errors import FatalError, UsageError, nearest
 from v2a_data.shards.format import INDEX_FILE, KEY
 
 _MAX_JSON = 1_000_000
@@ -54,6 +54,14 @@ class ShardSet:
     def split(self, name: str) -> list[Entry]:
         """The samples of a split, in the order of shards and keys."""
         return [entry for entry in self.entries if entry.split == name]
+
+    def only(self, labels: Sequence[str]) -> "ShardSet":
+        """The samples of these labels; all of them without any. Raises `UsageError` for one that is not there."""
+        known = {entry.label for entry in self.entries}
+        for label in labels:
+            if label not in known:
+                raise UsageError(f"{self.folder} has no samples of {label!r}; {nearest(label, sorted(known))}")
+        return ShardSet(self.folder, [entry for entry in self.entries if not labels or entry.label in labels])
 
     def read(self, entry: Entry, *, verify: bool = False) -> Sample:
         """Read one sample; `verify` compares its hash with the index."""

@@ -39,11 +39,11 @@ class YouTube8M:
         return search(youtube8m_labels(), query)
 
     def count(self, labels: tuple[str, ...], listing: Listing) -> int | None:
-        mids = [self.mid(label) for label in labels]
+        mids = [self.mid(label, listing.recipe.source) for label in labels]
         if listing.recipe.source.label_url != SourceSection().label_url:
             return None
         counts = {label.id: label.count or 0 for label in youtube8m_labels()}
-        return sum(counts[mid] for mid in mids)
+        return sum(counts.get(mid, 0) for mid in mids)
 
     def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:
         for position, (key, names) in enumerate(self._keys(labels, listing).items()):
@@ -52,7 +52,7 @@ class YouTube8M:
 
     def _keys(self, labels: tuple[str, ...], listing: Listing) -> dict[str, tuple[str, ...]]:
         """4-character id → its labels, the labels' lists taken in turn."""
-        lists = {label: self._list(self.mid(label), listing) for label in labels}
+        lists = {label: self._list(self.mid(label, listing.recipe.source), listing) for label in labels}
         owners: dict[str, set[str]] = {}
         for label, keys in lists.items():
             for key in keys:
@@ -60,8 +60,10 @@ class YouTube8M:
         in_turn = (key for row in zip_longest(*lists.values()) for key in row if key is not None)
         return {key: tuple(sorted(owners[key])) for key in in_turn}
 
-    def mid(self, label: str) -> str:
-        """The id of a label. Raises `NothingError` with the nearest names."""
+    def mid(self, label: str, source: SourceSection) -> str:
+        """The id of a label: the recipe's, or the table's. Raises `NothingError` with the nearest names."""
+        if label in source.label_ids:
+            return source.label_ids[label]
         found = find(youtube8m_labels(), label)
         if found is None:
             names = [item.name for item in youtube8m_labels() if item.name]

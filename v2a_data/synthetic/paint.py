@@ -36,6 +36,8 @@ class Canvas:
         self._blend = ImageDraw.Draw(self.image, "RGBA")
         self._base: Affine = (self.unit, 0.0, 0.0, 0.0, self.unit, 0.0)
         self._at: Affine = self._base
+        # The backdrop as it was last filled in: a camera that stands still sees the same one each time.
+        self._shown: tuple[Image.Image, tuple[float, float, float, float], Image.Image] | None = None
 
     def clear(self, colour: Colour) -> None:
         """Fill the whole picture."""
@@ -128,9 +130,10 @@ class Canvas:
 
     def backdrop(self, picture: Image.Image, x: float, y: float, width: float, height: float) -> None:
         """Fill the canvas with the box (x, y, width, height) of a picture, in its pixels."""
-        size = self.image.size
-        shown = picture.resize(size, Image.Resampling.BILINEAR, box=(x, y, x + width, y + height))
-        self.image.paste(shown)
+        box = (x, y, x + width, y + height)
+        if self._shown is None or self._shown[0] is not picture or self._shown[1] != box:
+            self._shown = picture, box, picture.resize(self.image.size, Image.Resampling.BILINEAR, box=box)
+        self.image.paste(self._shown[2])
 
     def picture(self, print_: Image.Image, x: float, y: float, width: float) -> None:
         """Paste a picture, upright, its middle at (x, y)."""

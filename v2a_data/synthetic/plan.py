@@ -14,8 +14,9 @@ import numpy as np
 from v2a_data.ids import synthetic_native_id, synthetic_video_id
 from v2a_data.schema import WINDOW_S
 from v2a_data.synthetic.faults import BY_NAME, KINDS, NAMES, Fault, plan_fault
+from v2a_data.synthetic.tones import BANDS_HZ
 
-View = Literal["full", "small"]
+View = Literal["full", "small", "steady"]
 FAULTS = NAMES
 TRANSFORMS = ("reencoded", "resized", "cropped", "louder", "trimmed")
 
@@ -31,6 +32,13 @@ _FILES = {
     ("mkv", "vp9", "opus"): 0.1, ("mp4", "h264", "opus"): 0.1,
 }  # fmt: skip
 _SMALL = (64, 36)
+# The steady view: one camera on a tripod, aimed at the thing, one microphone, steady light, nobody walks by. Names
+# as things and scenes draw them.
+STEADY: Mapping[str, float] = {
+    "x": 0.0, "y": 0.5, "pan": 0.0, "shake": 0.0, "zoom": 0.0, "exposure": 1.0, "light_drift": 0.0,
+    "light_red": 1.0, "light_green": 1.0, "light_blue": 1.0, "distractors": 0, "near_things": 0,
+    "level_db": -6.0, "room_tilt_db": 0.0, **{f"room_{hz:.0f}_hz_db": 0.0 for hz in BANDS_HZ},
+}  # fmt: skip
 # A scene of less than this has no room for what happens in it.
 _LEAST_SCENE_S = 4.0
 
@@ -83,6 +91,7 @@ class VideoPlan:
     amount: float = 0.0
     sound: bool = True
     ood: bool = False
+    steady: bool = False
 
     @property
     def video_id(self) -> str:
@@ -156,10 +165,10 @@ def plan_video(
     first = _original(seed, n, label, lines, seconds, shares, sound, ood)
     copied = _copied(seed, n, len(labels), shares)
     if copied is None:
-        return _small(first) if view == "small" else first
+        return _VIEWS[view](first)
     original = _original(seed, copied, label, lines, seconds, shares, sound, ood)
     duplicate = _copy(original, first, np.random.default_rng([seed, n, 7]))
-    return _small(duplicate) if view == "small" else duplicate
+    return _VIEWS[view](duplicate)
 
 
 def _original(
@@ -311,6 +320,20 @@ def _small(plan: VideoPlan) -> VideoPlan:
         form = replace(form, layout="stereo")
     kept = tuple(f for f in faults if BY_NAME[f.kind].inverse or (f.stop_s > 0 and f.start_s < WINDOW_S))
     return replace(plan, form=form, duration_s=WINDOW_S, origin_s=plan.origin_s + start_s, faults=kept)
+
+
+def _full(plan: VideoPlan) -> VideoPlan:
+    return plan
+
+
+def _steady(plan: VideoPlan) -> VideoPlan:
+    """The same video seen from a tripod, in a plain file of 16:9 and 25 frames per second: for short trainings."""
+    width, height = _size(min(plan.form.width, plan.form.height), Fraction(16, 9))
+    form = Form(width=width, height=height, gop_s=plan.form.gop_s, quality=plan.form.quality)
+    return replace(plan, form=form, steady=True)
+
+
+_VIEWS = {"full": _full, "small": _small, "steady": _steady}
 
 
 def windows(duration_s: float) -> int:

@@ -1,6 +1,6 @@
 """One video of the world: drawn, sounded, with its faults planted, encoded into a real file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from v2a_data.synthetic.draw import Draw
 from v2a_data.synthetic.encode import cut_bytes, write_file
 from v2a_data.synthetic.faults import BY_NAME, KINDS, Fault, Look, Mix
 from v2a_data.synthetic.paint import Canvas
-from v2a_data.synthetic.plan import Form, VideoPlan
+from v2a_data.synthetic.plan import STEADY, Form, VideoPlan
 from v2a_data.synthetic.scene import Scene
 from v2a_data.synthetic.subject import Painted
 from v2a_data.synthetic.things import THINGS
@@ -28,8 +28,10 @@ _LOUDEST = 0.97
 class FittedDraw(Draw):
     """Draws for a picture narrower than 16:9: things stand closer to its middle and are smaller."""
 
-    def __init__(self, rng: np.random.Generator, aspect: float, *, ood: bool = False) -> None:
-        super().__init__(rng, ood=ood)
+    def __init__(
+        self, rng: np.random.Generator, aspect: float, *, ood: bool = False, fixed: Mapping[str, float] | None = None
+    ) -> None:
+        super().__init__(rng, ood=ood, fixed=fixed)
         self.aside = max(0.1, (aspect - 0.4) / (_WIDE - 0.4)) if aspect < _WIDE - 0.01 else 1.0
         self.scale = min(1.0, 0.55 + 0.45 * aspect / _WIDE) if aspect < 1 else 1.0
 
@@ -54,9 +56,11 @@ class Staged:
     def _scene(self, label: str, purpose: int, surroundings: int) -> tuple[Scene, dict[str, float]]:
         plan = self.plan
         aspect = plan.form.width / plan.form.height
-        draw = FittedDraw(plan.generator(purpose), aspect, ood=plan.ood)
+        fixed = STEADY if plan.steady else None
+        draw = FittedDraw(plan.generator(purpose), aspect, ood=plan.ood, fixed=fixed)
         subject = SUBJECTS[label](draw, plan.scene_s)
-        return Scene(subject, Draw(plan.generator(surroundings), ood=plan.ood), plan.scene_s), draw.values
+        around = Draw(plan.generator(surroundings), ood=plan.ood, fixed=fixed)
+        return Scene(subject, around, plan.scene_s), draw.values
 
     def moment(self, fault: Fault, number: int) -> float:
         """A random time, the same for the same number."""

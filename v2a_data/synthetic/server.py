@@ -39,6 +39,9 @@ _TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".mkv": "video/x-matroska"
 # AudioSet's words for labels that it calls otherwise.
 _AUDIOSET = {"Airplane": "/m/0cmf2", "Baby crying": "/t/dd00002", "Human snoring": "/m/01d3sd",
              "Water flowing": "/m/0j6m2", "Printers": "/m/01m4t"}  # fmt: skip
+# YouTube-8M's words for labels that it calls otherwise; where it has none, ids of the same vocabulary.
+_YOUTUBE8M = {"Baby crying": "/m/0463cq4", "Human snoring": "/m/01d3sd", "Water flowing": "/m/0838f",
+              "Printers": "/m/01m4t"}  # fmt: skip
 _SEGMENTS = re.compile(r"/us_audioset/youtube_corpus/v1/csv/(\w+)\.csv")
 _PARTS = ("eval_segments", "balanced_train_segments", "unbalanced_train_segments")
 _SEGMENT_S = 10.0
@@ -113,12 +116,11 @@ def short_key(native_id: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(native_id.encode()).digest())[:4].decode()
 
 
-def mid_of(label: str) -> str:
-    """YouTube-8M's id of a label, without `/m/`."""
+def mid_of(label: str) -> str | None:
+    """The id under which a label is listed, without `/m/`."""
     found = find(youtube8m_labels(), label)
-    if found is None:
-        raise FatalError(f"YouTube-8M has no label {label!r}")
-    return found.id.removeprefix("/m/")
+    mid = _YOUTUBE8M.get(label) or (found.id if found else None)
+    return mid.removeprefix("/m/") if mid else None
 
 
 def audioset_mid(label: str) -> str | None:
@@ -136,9 +138,8 @@ class WorldIndex:
         self.native: dict[str, str] = {short_key(row.native_id): row.native_id for row in rows}
         # Ids that are listed and no longer resolve, spread over the labels' lists.
         self.lost = [f"Go{n:02d}" for n in range(gone)]
-        listed = [label for label in sorted({row.label for row in rows}) if find(youtube8m_labels(), label)]
-        self.lists = {mid_of(label): self._keys(rows, label) for label in listed}
-
+        listed = {label: mid_of(label) for label in sorted({row.label for row in rows})}
+        self.lists = {mid: self._keys(rows, label) for label, mid in listed.items() if mid}
         self.tables = self._segments(rows)
 
     def _segments(self, rows: list[WorldRow]) -> dict[str, bytes]:

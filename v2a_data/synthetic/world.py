@@ -9,6 +9,7 @@ OUT/world.json             version, options, number of videos, hash over all fil
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,22 @@ class WorldRow:
     duration_s: float
 
 
+def parse_turns(spec: str) -> tuple[str, ...]:
+    """`Airplane:2,Drum` → the labels in the order of their turns: Airplane, Drum, Airplane.
+
+    Raises `UsageError` for a label that the world does not have, or turns that are no number from 1 to 99.
+    """
+    turns: dict[str, int] = {}
+    for part in spec.split(","):
+        name, _, number = part.strip().partition(":")
+        SUBJECTS[name]
+        if not re.fullmatch(r"|[1-9]\d?", number):
+            raise UsageError(f"--labels {part!r}: turns are a number from 1 to 99, for example Airplane:3")
+        turns[name] = int(number or 1)
+    rounds = range(max(turns.values()))
+    return tuple(name for turn in rounds for name, wanted in turns.items() if turn < wanted)
+
+
 def plan_world(
     seed: int,
     videos: int,
@@ -47,7 +64,10 @@ def plan_world(
     ood: bool = False,
     view: View = "full",
 ) -> list[VideoPlan]:
-    """The videos of a world; `faults` is the share of videos per kind. Raises `UsageError` for an unknown label."""
+    """The videos of a world: `labels` take turns, `faults` is the share of videos per kind.
+
+    Raises `UsageError` for an unknown label.
+    """
     for label in labels:
         SUBJECTS[label]
     names = labels or WORLD_LABELS

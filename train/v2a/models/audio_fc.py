@@ -24,11 +24,16 @@ class AudioFc(SoundDecoder):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """`context` latent frames are read at once in the tied form; `iterations` of Griffin-Lim."""
+        """`context` latent frames are read at once in the tied form; `iterations` of Griffin-Lim.
+
+        `changes` gives the tied form each value less its mean over the stretch: what changes in the picture
+        and nothing of what stands still, which a small training set would be recognised by.
+        """
 
         form: Literal["tied", "literal"] = "tied"
         hidden: int = 512
         context: int = 3
+        changes: bool = False
         iterations: int = 32
 
     name: ClassVar[str] = "audio_fc"
@@ -113,6 +118,8 @@ class AudioFc(SoundDecoder):
 
     def _standardised(self, values: Tensor) -> Tensor:
         batch, _, frames = values.shape[:3]
+        if self.config.changes:
+            values = values - values.mean(dim=2, keepdim=True)
         flat = values.movedim(1, -1).flatten(2)
         side = self.config.context // 2
         padded = F.pad(flat.transpose(1, 2), (side, self.config.context - 1 - side), mode="replicate")
