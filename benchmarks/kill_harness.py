@@ -24,12 +24,14 @@ from typing import Any
 from v2a_data.workspace import Workspace
 
 STAGES = ("fetch", "curate", "shard")
+RECIPE = Path(__file__).parents[1] / "tests" / "world.toml"
 WORKERS = (0, 2)
 KILLS_PER_STAGE = 4
 # More than one score part of 16 videos, several shards, and downloads that take a while.
 VIDEOS = 20
 _FAULTS = ("--faults", "still:0.1,silence:0.1,voice:0.1")
-_SYNTH = ("--videos", str(VIDEOS), "--lines", "72", "--seconds", "6-9", *_FAULTS, "--json", "-q")
+_FORM = ("--labels", "Airplane,Drum", "--view", "steady", "--lines", "72", "--seconds", "6-9")
+_SYNTH = ("--videos", str(VIDEOS), *_FORM, *_FAULTS, "--json", "-q")
 _SETS = ("clips.seconds=4", "splits.test=4")
 _BYTES_PER_S = 400_000
 _PIECE = 8192
@@ -67,7 +69,7 @@ class Setting:
         """The console command of a stage."""
         more: tuple[str, ...] = ()
         if stage == "fetch":
-            more = ("--recipe", "demo", *(word for item in self.sets for word in ("--set", item)))
+            more = ("--recipe", str(RECIPE), *(word for item in self.sets for word in ("--set", item)))
         elif stage == "shard":
             more = ("--samples-per-shard", "5")
         own = ["-w", str(workspace), "--workers", str(workers), "-q"]

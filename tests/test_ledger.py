@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from worlds import RECIPE
 
 from v2a_data import recipe as recipes
 from v2a_data import schema
@@ -80,7 +81,7 @@ def test_two_commands_on_one_workspace(tmp_path: Path) -> None:
 
 
 def test_a_changed_recipe_needs_force(tmp_path: Path) -> None:
-    old, new = recipes.load_recipe("demo"), recipes.load_recipe("demo", {"clips": {"seconds": 4}})
+    old, new = recipes.load_recipe(RECIPE), recipes.load_recipe(RECIPE, {"clips": {"seconds": 4}})
     with Workspace.open(tmp_path, "t") as workspace:
         workspace.adopt(old, force=False)
         workspace.adopt(old, force=False)
@@ -136,7 +137,7 @@ def test_a_full_disk_ends_clearly_and_leaves_a_usable_workspace(tmp_path: Path, 
         pytest.skip("cannot mount here")
     try:
         command = [sys.executable, "-m", "v2a_data", "fetch", "--source", "synthetic", "--input", str(world)]
-        command += ["--recipe", "demo", "-w", str(disk / "w"), "--workers", "0", "-q"]
+        command += ["--recipe", RECIPE, "-w", str(disk / "w"), "--workers", "0", "-q"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 7, done.stderr
         assert "cannot write" in done.stderr or "full" in done.stderr

@@ -91,7 +91,12 @@ def test_hash_holds_what_decides_and_nothing_else() -> None:
         {"train": {"config": "other"}},
         {"shard": {"samples_per_shard": 7}},
     ]
-    other = [{"clips": {"seconds": 4}}, {"splits": {"seed": 1}}, {"rules": {"keep": "heard"}}, {"shard": {"crf": 30}}]
+    other = [
+        {"clips": {"seconds": 4}},
+        {"splits": {"seed": 1}},
+        {"rules": {"keep": "grounded"}},
+        {"shard": {"crf": 30}},
+    ]
     assert {recipes.load_recipe("demo", over).hash for over in same} == {base.hash}
     assert len({recipes.load_recipe("demo", over).hash for over in other} | {base.hash}) == 1 + len(other)
 

@@ -1,11 +1,13 @@
-"""The small synthetic world that several rooms share."""
+"""The small synthetic world that several rooms share, and the recipe that it is curated with."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from v2a_data.synthetic.plan import Fault, VideoPlan
 from v2a_data.synthetic.world import plan_world
 
 LABELS = ("Airplane", "Drum")
+RECIPE = str(Path(__file__).with_name("world.toml"))
 # What the scorers without models can find: (video, kind, from, to).
 PLANTED = ((2, "silence", 0.0, 5.5), (3, "voice", 0.0, 99.0), (6, "still", 0.0, 99.0), (7, "still", 4.5, 99.0))
 

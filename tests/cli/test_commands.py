@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 from v2a.cli import app as v2a
+from worlds import RECIPE
 
 from v2a_data.cli import app as v2a_data
 from v2a_data.workspace import Workspace
@@ -33,7 +34,7 @@ def built(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cli") / "w"
     at = ["-w", str(root), "--workers", "0", "-q"]
     for words in (
-        ["fetch", "--source", "synthetic", "--input", str(world), "--recipe", "demo", "--set", "splits.test=2", *at],
+        ["fetch", "--source", "synthetic", "--input", str(world), "--recipe", RECIPE, "--set", "splits.test=2", *at],
         ["curate", *at],
         ["shard", *at],
     ):
@@ -114,14 +115,14 @@ def test_dry_runs_write_nothing(words: list[str], tmp_path: Path) -> None:
         (["fetch", "--recipe", "airplan"], 2, "did you mean 'airplane'", ""),
         (["fetch", "--ids-file", "/nowhere", "--label", "Dog"], 2, "no such file", ""),
         (["fetch", "--url", "https://example.org", "--label", "Dog"], 2, "neither a YouTube id nor an address", ""),
-        (["curate", "--only", "scores", "--recipe", "demo"], 2, "expected one of score, rules", ""),
-        (["curate", "--recipe", "demo"], 2, "is not a workspace", "v2a-data fetch"),
-        (["shard", "--recipe", "demo"], 2, "is not a workspace", "v2a-data fetch"),
+        (["curate", "--only", "scores", "--recipe", RECIPE], 2, "expected one of score, rules", ""),
+        (["curate", "--recipe", RECIPE], 2, "is not a workspace", "v2a-data fetch"),
+        (["shard", "--recipe", RECIPE], 2, "is not a workspace", "v2a-data fetch"),
         (["status"], 2, "is not a workspace", "v2a-data fetch"),
         (["synth", "W", "--lines", "7"], 2, "a multiple of 4", ""),
         (["synth", "W", "--faults", "stil:0.1"], 2, "unknown kind 'stil'; did you mean 'still'", ""),
         (["synth", "W", "--faults", "still:3"], 2, "a share from 0 to 1", ""),
-        (["synth", "W", "--view", "tiny"], 2, "expected full or small", ""),
+        (["synth", "W", "--view", "tiny"], 2, "expected one of full, small, steady", ""),
         (["synth", "W", "--misbehave", "429:0.1"], 2, "says how --serve answers", "add --serve"),
         (["synth", "W", "--seconds", "x"], 2, "expected LOW-HIGH", ""),
         (["synth", "W", "--labels", "Cat"], 2, "unknown synthetic label 'Cat'", ""),
@@ -232,7 +233,7 @@ def test_ctrl_c_keeps_what_is_done_and_goes_on(world: Path, tmp_path: Path) -> N
         "--input",
         str(world),
         "--recipe",
-        "demo",
+        RECIPE,
         "-w",
         str(tmp_path / "w"),
         "--workers",
@@ -259,7 +260,7 @@ def test_run_goes_on_until_enough_is_kept(world: Path, tmp_path: Path) -> None:
 
     recipe = tmp_path / "r.toml"
     over = {"source": {"name": "synthetic", "input": str(world)}, "splits": {"test": 1}}
-    recipe.write_text(recipes.dump_recipe(recipes.load_recipe("demo", over)))
+    recipe.write_text(recipes.dump_recipe(recipes.load_recipe(RECIPE, over)))
     code, out, err = call("run", recipe, "--until-kept", "3", "-w", tmp_path / "w", "--workers", "0", "--json")
     assert code == 0, err
     assert json.loads(out)["kept"] >= 3

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from typer.testing import CliRunner
+from worlds import RECIPE
 
 from v2a_data import schema
 from v2a_data.cli import app
@@ -29,7 +30,7 @@ from v2a_data.workspace import Workspace
 
 
 def demo(world: Path, **over: object) -> Recipe:
-    return load_recipe("demo", {"source": {"name": "synthetic", "input": str(world)}, "splits": {"test": 2}, **over})
+    return load_recipe(RECIPE, {"source": {"name": "synthetic", "input": str(world)}, "splits": {"test": 2}, **over})
 
 
 def build(root: Path, recipe: Recipe, engine, console: Console, per_shard: int | None = None) -> None:

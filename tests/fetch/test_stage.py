@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from worlds import RECIPE
 
 from v2a_data.console import Console
 from v2a_data.engine import Engine, SerialEngine
@@ -18,7 +19,7 @@ from v2a_data.workspace import Workspace
 
 
 def recipe_for(source: str, folder: Path):
-    return load_recipe("demo", {"source": {"name": source, "input": str(folder)}})
+    return load_recipe(RECIPE, {"source": {"name": source, "input": str(folder)}})
 
 
 def states(workspace: Workspace) -> dict[str, tuple[str, str | None]]:
@@ -126,6 +127,6 @@ def test_a_world_that_is_not_finished_says_how_to_make_one(tmp_path: Path, conso
 
 
 def test_labels_without_videos_are_nothing(world: Path, tmp_path: Path, console: Console) -> None:
-    recipe = load_recipe("demo", {"labels": ["Dog"], "source": {"name": "synthetic", "input": str(world)}})
+    recipe = load_recipe(RECIPE, {"labels": ["Dog"], "source": {"name": "synthetic", "input": str(world)}})
     with Workspace.open(tmp_path / "w", "t") as workspace, pytest.raises(NothingError, match="no videos of Dog"):
         fetch(workspace, recipe, Synthetic(), SerialEngine(), console, None)

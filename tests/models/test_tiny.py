@@ -7,6 +7,7 @@ import pytest
 from v2a_data.errors import MissingToolError, UsageError
 from v2a_data.models import store
 from v2a_data.models.choice import is_rendered, model_names, names_tiny, not_for_use, require, with_models
+from v2a_data.models.registry import TINY
 from v2a_data.recipe import Recipe, load_recipe
 
 
@@ -17,7 +18,7 @@ def recipe(**source: object) -> Recipe:
 def test_real_recipes_name_real_models() -> None:
     assert model_names(recipe()) == ["ced-tiny", "ViT-B-32-256/datacomp_s34b_b86k"]
     assert model_names(load_recipe("airplane_quality"))[1] == "PE-Core-B-16/meta"
-    assert model_names(load_recipe("demo")) == []
+    assert model_names(load_recipe("demo")) == list(reversed(TINY))
     assert not not_for_use(recipe())
 
 

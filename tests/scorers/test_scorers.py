@@ -177,6 +177,22 @@ def test_clip_topic_orders_by_its_prompts(clip: tuple[Path, Path]) -> None:
     assert other.score([frames((200, 30, 30))])[0].fields["seen"].max() < 0.2
 
 
+def test_what_stands_for_other_labels_is_off_topic(clip: tuple[Path, Path]) -> None:
+    labels = {
+        "Red": Prompts(("a red picture",)),
+        "Blue": Prompts(("a blue picture", "a red picture"), ("a grey picture",)),
+    }
+    scorer = topic(clip, labels=labels, off=("a green picture",))
+    assert scorer._prompts_of("Red") == Prompts(("a red picture",), ("a green picture", "a blue picture"))
+    assert scorer._prompts_of("Blue") == Prompts(labels["Blue"].on, ("a grey picture", "a green picture"))
+    assert scorer._prompts_of("Other") == Prompts(("a red picture",), ("a green picture",))
+    scorer.open("cpu")
+    alone = topic(clip, labels={"Red": labels["Red"]}, off=("a blue picture", "a green picture"))
+    alone.open("cpu")
+    tap = frames((120, 50, 120))
+    assert scorer.score([tap])[0].fields["seen"] == pytest.approx(alone.score([tap])[0].fields["seen"], rel=1e-4)
+
+
 def test_clip_topic_is_the_softmax_over_all_prompts(clip: tuple[Path, Path]) -> None:
     import open_clip
     import torch

@@ -22,8 +22,8 @@ from v2a_data.engine import local_cluster
 from v2a_data.workspace import Workspace
 
 pytestmark = pytest.mark.slow
-# The smallest world that leaves training crops beside the recipe's 22 test clips per label.
-VIDEOS = 80
+# The smallest world that leaves a few training clips beside the recipe's 22 test clips per label.
+VIDEOS = 140
 SCRIPTS = Path(sys.executable).parent
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from kill_harness import scratch, snapshot
+from worlds import RECIPE
 
 pytestmark = pytest.mark.slow
 STAGES = ("fetch", "curate", "shard")
@@ -19,7 +20,7 @@ needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small dis
 def command(stage: str, workspace: Path, world: Path, workers: int = 0) -> list[str]:
     words = [sys.executable, "-m", "v2a_data", stage, "-w", str(workspace), "--workers", str(workers), "-q"]
     if stage == "fetch":
-        words += ["--source", "local", "--input", str(world / "videos"), "--label", "Drum", "--recipe", "demo"]
+        words += ["--source", "local", "--input", str(world / "videos"), "--label", "Drum", "--recipe", RECIPE]
         words += ["--set", "splits.test=2"]
     return words
 

@@ -10,13 +10,14 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+from worlds import RECIPE
 
 from v2a_data.console import Console
 from v2a_data.engine import SerialEngine
 from v2a_data.errors import FatalError, NothingError, SiteStopError, UsageError
 from v2a_data.fetch import http
 from v2a_data.fetch.stage import fetch, list_only
-from v2a_data.recipe import load_recipe
+from v2a_data.recipe import SourceSection, load_recipe
 from v2a_data.sources.base import Listing
 from v2a_data.sources.youtube8m import YouTube8M
 from v2a_data.synthetic.server import serve_world, short_key
@@ -32,7 +33,7 @@ def listing(address: str, cache: Path, **more: object) -> Listing:
             "watch_url": f"{address}/media/{{id}}.mp4",
         }
     }
-    return Listing(load_recipe("demo", over), cache, **more)  # type: ignore[arg-type]
+    return Listing(load_recipe(RECIPE, over), cache, **more)  # type: ignore[arg-type]
 
 
 def test_ids_resolve_and_lost_ones_are_gone_never_ids(world: Path, tmp_path: Path) -> None:
@@ -83,9 +84,17 @@ def test_a_list_that_is_none_stops_with_advice(body: bytes, tmp_path: Path, monk
 
 def test_unknown_labels_name_the_nearest() -> None:
     with pytest.raises(NothingError, match="did you mean 'Airplane'"):
-        YouTube8M().mid("Airplan")
-    assert YouTube8M().mid("airplane") == "/m/05czz6l"
-    assert YouTube8M().mid("/m/09ct_") == "/m/09ct_"
+        YouTube8M().mid("Airplan", SourceSection())
+    assert YouTube8M().mid("airplane", SourceSection()) == "/m/05czz6l"
+    assert YouTube8M().mid("/m/09ct_", SourceSection()) == "/m/09ct_"
+
+
+def test_a_recipe_may_bring_ids_of_labels() -> None:
+    own = SourceSection(label_ids={"Baby crying": "/m/0463cq4", "Airplane": "/m/other"})
+    assert YouTube8M().mid("Baby crying", own) == "/m/0463cq4"
+    assert YouTube8M().mid("Airplane", own) == "/m/other"
+    with pytest.raises(UsageError, match=r"source.label_ids.Dog: an id such as /m/0cmf2, got '../x'"):
+        load_recipe(RECIPE, {"source": {"label_ids": {"Dog": "../x"}}})
 
 
 @pytest.mark.parametrize(

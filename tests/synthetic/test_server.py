@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from worlds import RECIPE
 
 from v2a_data.console import Console
 from v2a_data.engine import SerialEngine
@@ -82,7 +83,7 @@ def test_every_listed_id_leads_to_its_file(address: str, world: Path, tmp_path: 
         "lookup_url": f"{address}/2/j/i/{{prefix}}/{{id}}.js",
         "watch_url": f"{address}/media/{{id}}.mp4",
     }
-    videos = list(YouTube8M().videos(("Airplane", "Drum"), Listing(load_recipe("demo", {"source": over}), tmp_path)))
+    videos = list(YouTube8M().videos(("Airplane", "Drum"), Listing(load_recipe(RECIPE, {"source": over}), tmp_path)))
     files = {r.native_id: (world / r.file, r.label) for r in read_world(world)}
     listed = {v.native_id: v for v in videos if v.state == "listed"}
     assert listed.keys() == files.keys()
@@ -285,7 +286,7 @@ def test_a_fetch_over_a_bad_line_leaves_every_id_with_its_file_or_a_reason(
             "lookup_url": f"{where}/2/j/i/{{prefix}}/{{id}}.js",
             "watch_url": f"{where}/media/{{id}}.mp4",
         }
-        recipe = load_recipe("demo", {"source": over, "labels": ["Airplane"]})
+        recipe = load_recipe(RECIPE, {"source": over, "labels": ["Airplane"]})
         with Workspace.open(tmp_path / "w", "t") as workspace:
             workspace.adopt(recipe, force=False)
             fetch(workspace, recipe, YouTube8M(), SerialEngine(), console, None)

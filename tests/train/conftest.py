@@ -8,6 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_limits
 from typer.testing import CliRunner
+from worlds import RECIPE
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -61,7 +62,7 @@ def built(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("train") / "w"
     at = ["-w", str(root), "--workers", "0", "-q"]
     for words in (
-        ["fetch", "--source", "synthetic", "--input", str(world), "--recipe", "demo", "--set", "splits.test=2", *at],
+        ["fetch", "--source", "synthetic", "--input", str(world), "--recipe", RECIPE, "--set", "splits.test=2", *at],
         ["curate", *at],
         ["shard", *at],
     ):

@@ -50,6 +50,19 @@ def test_every_frame_has_its_samples(form: str, frames: int) -> None:
     assert bool(torch.isfinite(sound).all())
 
 
+def test_changes_alone_are_read_where_asked_for() -> None:
+    torch.manual_seed(0)
+    changing, whole = decoder("tied", changes=True).eval(), decoder("tied").eval()
+    whole.load_state_dict(changing.state_dict())
+    moving, backdrop = values(), torch.randn(2, SHAPE.dim, 1, SHAPE.height, SHAPE.width)
+    with torch.no_grad():
+        same = changing.log_magnitudes(moving), changing.log_magnitudes(moving + backdrop)
+        other = whole.log_magnitudes(moving), whole.log_magnitudes(moving + backdrop)
+    assert torch.allclose(*same, atol=1e-5)
+    assert not torch.allclose(*other, atol=1e-2)
+    assert not torch.allclose(same[0][:, :4], same[0][:, 4:8], atol=1e-3)
+
+
 @pytest.mark.parametrize("frames", [9, 50])
 def test_the_tied_form_takes_any_length(frames: int) -> None:
     assert decoder("tied").generate(values(frames)).shape == (2, frames * SHAPE.samples_per_frame)

@@ -191,7 +191,7 @@ def test_the_command_trains_both_and_says_so(trained: Path, sets: list[str]) -> 
     assert [(row["model"], row["steps"]) for row in values] == [("vqvae3d", 6), ("audio_fc-tied", 6)]
     assert values[0].keys() >= {"loss", "reconstruction", "psnr_db", "perplexity", "complaint"}
     record = json.loads(sorted((trained / "runs").glob("*-train.json"))[-1].read_text())
-    assert record["samples"] == 2
+    assert record["samples"] == 4
     assert record["train"]["view"]["width"] == 32
     assert record["form"]["fps"] == "25/2"
     assert [path.name for path in sorted((trained / "checkpoints").iterdir())] == [
@@ -232,6 +232,27 @@ def test_a_training_that_diverges_stops_and_keeps_its_checkpoint(
     assert "lower optimisation.lr" in str(caught.value.hint)
     assert not list((tmp_path / "new").rglob("*.safetensors"))
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_labels_choose_what_is_trained_on(coded: ShardSet) -> None:
+    labels = sorted({entry.label for entry in coded.entries})
+    chosen = coded.only(labels[:1])
+    assert {entry.label for entry in chosen.entries} == set(labels[:1])
+    assert coded.only(()).entries == coded.entries
+    with pytest.raises(UsageError, match="has no samples of 'Nothing'"):
+        coded.only(["Nothing"])
+
+
+def test_force_starts_a_finished_training_again(coded: ShardSet, tmp_path: Path, console: Console) -> None:
+    config = tiny(vqvae={"optimisation": {"steps": 2}})
+    train_vqvae(context(coded, tmp_path, console, config))
+    (made,) = tmp_path.rglob("model.safetensors")
+    first = made.stat().st_mtime_ns, made.read_bytes()
+    train_vqvae(context(coded, tmp_path, console, config))
+    assert made.stat().st_mtime_ns == first[0]
+    train_vqvae(replace(context(coded, tmp_path, console, config), force=True))
+    assert made.stat().st_mtime_ns > first[0]
+    assert made.read_bytes() == first[1]
 
 
 def test_a_decoder_of_another_encoder_is_refused(coded: ShardSet, tmp_path: Path, console: Console) -> None:

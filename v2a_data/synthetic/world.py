@@ -43,11 +43,11 @@ def parse_turns(spec: str) -> tuple[str, ...]:
     """
     turns: dict[str, int] = {}
     for part in spec.split(","):
-        name, _, number = part.strip().partition(":")
-        SUBJECTS[name]
-        if not re.fullmatch(r"|[1-9]\d?", number):
+        match = re.fullmatch(r"([^:]*)(?::([1-9]\d?))?", part.strip())
+        if match is None:
             raise UsageError(f"--labels {part!r}: turns are a number from 1 to 99, for example Airplane:3")
-        turns[name] = int(number or 1)
+        SUBJECTS[match[1]]
+        turns[match[1]] = int(match[2] or 1)
     rounds = range(max(turns.values()))
     return tuple(name for turn in rounds for name, wanted in turns.items() if turn < wanted)
 
