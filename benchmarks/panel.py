@@ -1,10 +1,9 @@
-"""A picture of the synthetic world: stills of every label over time, its spectrogram under them.
+"""A picture of the synthetic world: every label, what is shown instead of them, and every planted fault.
 
-    python benchmarks/panel.py panel.png [--labels Dog,Drum] [--things] [--faults] [--seed 0]
+    python benchmarks/panel.py panel.jpg [--labels Dog,Drum] [--seed 0]
 
-The spectrogram (0 to 8 kHz) spans the same seconds as the stills; ticks mark the truth's events.
-`--faults` shows each kind of planted fault instead, on the labels in turn. `--things` adds what uploads
-show instead: toys, posters, talk, slides, titles. All of it is synthetic.
+Stills over time, a spectrogram (0 to 8 kHz) of the same seconds under them; ticks mark the truth's events.
+Faults are shown on the labels in turn. All of it is synthetic.
 """
 
 import argparse
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from v2a.metrics.features import log_mel
 
-from v2a_data.synthetic import SUBJECTS
+from v2a_data.synthetic import SUBJECTS, WORLD_VERSION
 from v2a_data.synthetic.draw import Draw
 from v2a_data.synthetic.faults import BY_NAME, plan_fault
 from v2a_data.synthetic.paint import Canvas
@@ -27,6 +26,7 @@ from v2a_data.synthetic.things import THINGS
 RATE_HZ = 16000
 SECONDS = 6.0
 STILLS = 3
+COLUMNS = 3
 WIDTH, HEIGHT = 256, 144
 BAND, HEAD, GAP = 72, 26, 14
 GROUND, INK, FAINT, MARK = (22, 24, 30), (236, 238, 242), (132, 138, 150), (255, 196, 84)
@@ -132,58 +132,76 @@ def fault_row(kind: str, label: str, seed: int) -> Image.Image:
     return tile
 
 
-def legend(size: tuple[int, int], count: int, seed: int) -> Image.Image:
-    """What is shown, where a place is left."""
+def words(size: tuple[int, int], lines: tuple[tuple[int, tuple[int, int, int], str], ...]) -> Image.Image:
+    """A tile of text: `(height, colour, line)`."""
     tile = Image.new("RGB", size, GROUND)
     pen = ImageDraw.Draw(tile)
-    lines = (
-        (28, INK, "The synthetic world"),
-        (16, FAINT, f"{count} labels, seed {seed}, {SECONDS:g} s each. Rendered, not footage."),
-        (16, FAINT, "Stills at the white marks; log-mel spectrogram, 0 to 8 kHz."),
-        (16, MARK, "Ticks: events of the truth, seen and heard."),
-    )
     y = HEAD + 30
-    for high, colour, words in lines:
-        pen.text((30, y), words, fill=colour, font=ImageFont.load_default(high))
+    for high, colour, line in lines:
+        pen.text((30, y), line, fill=colour, font=ImageFont.load_default(high))
         y += round(high * 1.7)
     return tile
 
 
-def panel(labels: list[str], seed: int, things: bool, faults: bool) -> Image.Image:
-    """The whole picture, two labels or faults side by side."""
+def legend(count: int, seed: int) -> tuple[tuple[int, tuple[int, int, int], str], ...]:
+    """What is shown."""
+    return (
+        (28, INK, "The synthetic world"),
+        (
+            16,
+            FAINT,
+            f"Version {WORLD_VERSION}, {count} labels, seed {seed}, {SECONDS:g} s each. Rendered, not footage.",
+        ),
+        (16, FAINT, "Stills at the white marks; log-mel spectrogram, 0 to 8 kHz."),
+        (16, MARK, "Ticks: events of the truth, seen and heard."),
+    )
+
+
+def panel(labels: list[str], seed: int) -> Image.Image:
+    """The whole picture: labels, what is shown instead of them, then faults."""
+    upper = [row(label, seed) for label in labels]
+    size = upper[0].size
+    upper.insert(0, words(size, legend(len(labels), seed)))
     # What only concerns the file has nothing to show.
-    kinds = [name for name, kind in BY_NAME.items() if not kind.file] if faults else []
-    rows = [fault_row(kind, labels[n % len(labels)], seed) for n, kind in enumerate(kinds)]
-    rows = rows or [row(label, seed) for label in labels]
-    if len(rows) % 2 and len(rows) > 1:
-        rows.append(legend(rows[0].size, len(labels), seed))
-    rows_wide = [stand_ins(labels, seed)] if things else []
-    columns = 2 if len(rows) > 1 else 1
-    wide = columns * STILLS * WIDTH + (columns - 1) * GAP
-    lines = -(-len(rows) // columns)
-    high = lines * (rows[0].height + GAP) + sum(tile.height + GAP for tile in rows_wide)
-    out = Image.new("RGB", (wide + 2 * GAP, high + GAP), GROUND)
-    for place, tile in enumerate(rows):
-        x = GAP + place % columns * (tile.width + GAP)
-        out.paste(tile, (x, GAP + place // columns * (tile.height + GAP)))
-    y = GAP + lines * (rows[0].height + GAP)
-    for tile in rows_wide:
-        shown = tile.resize((wide, round(tile.height * wide / tile.width)), Image.Resampling.LANCZOS)
-        out.paste(shown, (GAP, y))
-        y += shown.height + GAP
+    kinds = [name for name, kind in BY_NAME.items() if not kind.file]
+    lower = [fault_row(kind, labels[n % len(labels)], seed) for n, kind in enumerate(kinds)]
+    rest = ", ".join(name.replace("_", " ") for name, kind in BY_NAME.items() if kind.file)
+    lower.insert(
+        0, words(size, ((28, INK, "Planted faults"), (16, FAINT, f"Not shown, as only the file has it: {rest}.")))
+    )
+    wide = COLUMNS * size[0] + (COLUMNS - 1) * GAP
+    parts = [grid(upper, wide), fitted(stand_ins(labels, seed), wide), grid(lower, wide)]
+    out = Image.new("RGB", (wide + 2 * GAP, sum(part.height + GAP for part in parts) + GAP), GROUND)
+    y = GAP
+    for part in parts:
+        out.paste(part, (GAP, y))
+        y += part.height + GAP
     return out
+
+
+def grid(tiles: list[Image.Image], wide: int) -> Image.Image:
+    """Tiles of one size, `COLUMNS` side by side."""
+    high = tiles[0].height
+    lines = -(-len(tiles) // COLUMNS)
+    out = Image.new("RGB", (wide, lines * (high + GAP) - GAP), GROUND)
+    for place, tile in enumerate(tiles):
+        out.paste(tile, (place % COLUMNS * (tile.width + GAP), place // COLUMNS * (high + GAP)))
+    return out
+
+
+def fitted(tile: Image.Image, wide: int) -> Image.Image:
+    """A tile scaled to a width."""
+    return tile.resize((wide, round(tile.height * wide / tile.width)), Image.Resampling.LANCZOS)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--labels", default=",".join(SUBJECTS))
-    parser.add_argument("--things", action="store_true")
-    parser.add_argument("--faults", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     labels = [SUBJECTS[name.strip()] and name.strip() for name in options.labels.split(",")]
-    panel(labels, options.seed, options.things, options.faults).save(options.out)
+    panel(labels, options.seed).save(options.out, quality=85)
     print(f"{len(labels)} labels, seed {options.seed}, synthetic: {options.out}")
     return 0
 

@@ -83,7 +83,11 @@ def verify(common: Common, names: SomeNames = None) -> int:
     missing, bad = "missing" in results, bool(results & {"damaged", "not recorded"})
     if missing or bad:
         again = sorted({check.model for check in checks if check.result != "ok"})
-        lines.append(f"mend with: v2a-data models pull {' '.join(again)}")
+        pulled = [name for name in again if not _row(name).packaged]
+        if pulled:
+            lines.append(f"mend with: v2a-data models pull {' '.join(pulled)}")
+        if len(pulled) < len(again):
+            lines.append("mend with: install v2a-data again; tiny models are part of the package")
     values: list[dict[str, Any]] = [
         {"model": c.model, "file": c.file, "result": c.result, "sha256": c.sha256, "expected": c.expected}
         for c in checks
