@@ -318,8 +318,15 @@ def main() -> int:
         print(f"{name:30} {value:6.3f}{words}")
     if options.json:
         about = {"limits": LIMITS, "clips": options.clips, "world": WORLD_VERSION, "seeds": SEEDS}
-        print(json.dumps({**found, **details, **about}))
+        print(json.dumps(_plain({**found, **details, **about})))
     return 0 if all(value >= LIMITS.get(name, 0) for name, value in found.items()) else 1
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that JSON knows: null for what was not measured."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _of_pictures(watched: dict[str, Any]) -> dict[str, float]:

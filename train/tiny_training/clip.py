@@ -2,8 +2,9 @@
 
     python train/tiny_training/clip.py --data DIR --out v2a_data/models/tiny [--seed 0] [--epochs 5]
 
-`--data` is what `data.py frames` made. One part of the loss asks for all captions of what is shown among
-all captions; the other asks what the scorer asks: the share of a label's prompts among prompts on and off.
+`--data` is where the rendered frames are kept; they are made where there are none. One part of the loss asks
+for all captions of what is shown among all captions; the other asks what the scorer asks: the share of a
+label's prompts among prompts on and off.
 The packaged weights' sha256 stands in `v2a_data/models/registry.py`.
 """
 
@@ -19,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from tiny_training.data import SHOWN, SPARE
+from tiny_training.data import SHOWN, SPARE, make
 from tiny_training.words import LABELS, NEVER, OFF, ON
 from v2a_data.files import sha256_file
 from v2a_data.scorers.clip_topic import _TEMPLATES
@@ -181,7 +182,9 @@ def _save(model: Any, path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=Path("tiny-data"))
+    parser.add_argument("--scenes", type=int, help="how many to render; the packaged model's number without it")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=5)
@@ -189,7 +192,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
-    train(parser.parse_args())
+    options = parser.parse_args()
+    make("frames", options.data, options.scenes, options.seed, options.workers)
+    train(options)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,16 @@
 """Rendered frames and sounds to train the tiny models on, made once and kept in a folder.
 
-    python train/tiny_training/data.py frames --out DIR [--scenes 3600] [--seed 0] [--workers 2]
-    python train/tiny_training/data.py sounds --out DIR [--scenes 2200] [--seed 0] [--workers 2]
-
 Nothing is degraded on purpose but by what codecs do; things and sounds that are held out never occur.
 Seeds begin with `TRAIN`, which no benchmark uses.
 """
 
-import argparse
 import io
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -110,35 +107,28 @@ def sounds_of(job: tuple[int, int]) -> tuple[np.ndarray, ...]:
     return tuple(x[: 2 * WINDOW].reshape(2, WINDOW).astype(np.float16) for x in (*pieces, bed, talk))
 
 
-def _run(work: Callable[[tuple[int, int]], tuple[np.ndarray, ...]], options: argparse.Namespace) -> list[np.ndarray]:
-    """Do all scenes; the parts stacked, in the order of the scenes."""
-    jobs = [(options.seed, number) for number in range(options.scenes)]
+def make(kind: Literal["frames", "sounds"], folder: Path, scenes: int | None, seed: int, workers: int) -> None:
+    """Render what one training needs into a folder, unless it is there; `<name>.npy` per part."""
+    names, work, usual = _KINDS[kind]
+    if all((folder / f"{name}.npy").is_file() for name in names):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(seed, number) for number in range(scenes or usual)]
     begun, parts = time.monotonic(), []
-    with ProcessPoolExecutor(options.workers) as pool:
+    with ProcessPoolExecutor(workers) as pool:
         for done, part in enumerate(pool.map(work, jobs, chunksize=20), 1):
             parts.append(part)
             if done % 200 == 0:
                 left_s = (time.monotonic() - begun) / done * (len(jobs) - done)
                 print(f"{done}/{len(jobs)} scenes, {left_s:.0f} s left", flush=True)
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=("frames", "sounds"))
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--scenes", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    frames = options.kind == "frames"
-    options.scenes = options.scenes or (3600 if frames else 2200)
-    names = ("frames", "shown") if frames else ("subject", "around", "music", "speech")
-    for name, values in zip(names, _run(frames_of if frames else sounds_of, options), strict=True):
-        np.save(options.out / f"{name}.npy", values)
+    for name, column in zip(names, zip(*parts, strict=True), strict=True):
+        values = np.concatenate(column)
+        np.save(folder / f"{name}.npy", values)
         print(f"{name}.npy {values.shape} {values.dtype}")
 
 
-if __name__ == "__main__":
-    main()
+# Parts, who makes them for a scene, and how many scenes the packaged models were trained on.
+_KINDS: dict[str, tuple[tuple[str, ...], Callable[[tuple[int, int]], tuple[np.ndarray, ...]], int]] = {
+    "frames": (("frames", "shown"), frames_of, 3600),
+    "sounds": (("subject", "around", "music", "speech"), sounds_of, 2200),
+}

@@ -2,9 +2,10 @@
 
     python train/tiny_training/tagger.py --data DIR --out v2a_data/models/tiny [--seed 0] [--steps 1200]
 
-`--data` is what `data.py sounds` made. Each step mixes new windows of 2 s: none, one or two labels in
-their rooms, speech over them, music under them. A sound counts as there when the loudest 50 ms of it
-reach 8 dB below the rest, as absent 22 dB below; between, it is not asked for. Never clipped.
+`--data` is where the rendered sounds are kept; they are made where there are none. Each step
+mixes new windows of 2 s: none, one or two labels in their rooms, speech over them, music under them. A sound
+counts as there when the loudest 50 ms of it reach 8 dB below the rest, as absent 22 dB below; between, it is
+not asked for. Never clipped.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tiny_training.data import RATE_HZ
+from tiny_training.data import RATE_HZ, make
 from tiny_training.words import CLASSES, LABELS, MUSIC, SPEECH
 from v2a_data.files import sha256_file
 
@@ -273,14 +274,18 @@ def save(model: Tagger, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, default=Path("tiny-data"))
+    parser.add_argument("--scenes", type=int, help="how many to render; the packaged model's number without it")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
-    train(parser.parse_args())
+    options = parser.parse_args()
+    make("sounds", options.data, options.scenes, options.seed, options.workers)
+    train(options)
 
 
 if __name__ == "__main__":
