@@ -97,6 +97,10 @@ def test_the_demo_ends_with_all_its_parts(demo: Demo) -> None:
     assert demo.answer["clips"]["by_verdict"]["keep"] == demo.answer["samples"]["total"]
     assert demo.answer["samples"]["by_split"]["test"] >= 44
     assert {t["model"] for t in demo.answer["trained"]} == {"vqvae3d", "audio_fc-tied", "audio_fc-literal"}
+    truth = demo.answer["truth"]
+    assert truth["kept"] == demo.answer["samples"]["total"]
+    assert truth["right"] >= 0.95 * truth["kept"]
+    assert truth["found"] >= 0.8 * truth["findable"]
     rows = {row["name"] for row in demo.answer["evaluation"]["rows"]}
     assert {"audio_fc tied", "audio_fc literal", "real", "silence"} <= rows
     assert len(list((demo.folder / "demo" / "sounded").glob("*.mp4"))) == 4
