@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +39,17 @@ def shards(folder: Path, videos: int) -> Path:
     ):
         subprocess.run([sys.executable, "-m", "v2a_data", *words], check=True, stdout=subprocess.DEVNULL)
     return folder / "w" / "shards"
+
+
+def world_mark() -> str:
+    """Version of the synthetic world, and the hash over one small video of each label (seed 0)."""
+    from v2a_data.engine import SerialEngine
+    from v2a_data.synthetic.world import WORLD_LABELS, plan_world, render_world
+
+    plans = plan_world(0, len(WORLD_LABELS), (), None, (4.0, 6.0), view="small")
+    with tempfile.TemporaryDirectory() as folder:
+        about = render_world(plans, Path(folder), SerialEngine(), lambda: None)
+    return f"synthetic world {about['version']}, hash {about['hash']}"
 
 
 def show(

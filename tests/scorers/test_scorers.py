@@ -182,7 +182,9 @@ def test_what_stands_for_other_labels_is_off_topic(clip: tuple[Path, Path]) -> N
         "Red": Prompts(("a red picture",)),
         "Blue": Prompts(("a blue picture", "a red picture"), ("a grey picture",)),
     }
-    scorer = topic(clip, labels=labels, off=("a green picture",))
+    scorer = topic(clip, labels=labels, off=("a green picture",), siblings=True)
+    apart = topic(clip, labels=labels, off=("a green picture",))
+    assert apart._prompts_of("Red") == Prompts(("a red picture",), ("a green picture",))
     assert scorer._prompts_of("Red") == Prompts(("a red picture",), ("a green picture", "a blue picture"))
     assert scorer._prompts_of("Blue") == Prompts(labels["Blue"].on, ("a grey picture", "a green picture"))
     assert scorer._prompts_of("Other") == Prompts(("a red picture",), ("a green picture",))

@@ -3,6 +3,7 @@
 import csv
 import http.client
 import json
+import shutil
 import socket
 import struct
 import sys
@@ -21,8 +22,9 @@ from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import load_recipe
 from v2a_data.sources.base import Listing
 from v2a_data.sources.youtube8m import YouTube8M
-from v2a_data.synthetic.server import MISDEEDS, Misbehaviour, parse_misbehaviour, serve_world
-from v2a_data.synthetic.world import WorldRow, read_world
+from v2a_data.synthetic import server
+from v2a_data.synthetic.server import MISDEEDS, Misbehaviour, WorldIndex, parse_misbehaviour, serve_world
+from v2a_data.synthetic.world import WorldRow, read_truth, read_world
 from v2a_data.workspace import Workspace
 
 KINDS = {".mp4": "mp4", ".webm": "webm", ".mkv": "x-matroska"}
@@ -73,8 +75,36 @@ def test_ranges_are_the_right_bytes(asked: str, address: str, row: WorldRow, wor
 @pytest.mark.parametrize("beyond", [0, 1, 10**9])
 def test_beyond_the_end_is_416(beyond: int, address: str, row: WorldRow, world: Path) -> None:
     size = (world / row.file).stat().st_size
-    status, _, body = ask(address, f"/media/{row.native_id}.mp4", Range=f"bytes={size + beyond}-")
-    assert (status, body) == (416, b"")
+    status, headers, body = ask(address, f"/media/{row.native_id}.mp4", Range=f"bytes={size + beyond}-")
+    assert (status, body, headers["Content-Range"]) == (416, b"", f"bytes */{size}")
+
+
+@pytest.mark.parametrize("asked", ["bytes=abc", "bytes=0-1,5-6", "bytes=-", "lines=0-1", "bytes=" + "9" * 5000 + "-"])
+def test_what_is_no_single_range_gets_the_whole_file(asked: str, address: str, row: WorldRow, world: Path) -> None:
+    status, headers, body = ask(address, f"/media/{row.native_id}.mp4", Range=asked)
+    assert (status, body) == (200, (world / row.file).read_bytes())
+    assert headers.get("Content-Range") is None
+
+
+def test_a_world_that_names_other_files_is_not_served(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.mp4").write_bytes(b"secret")
+    for bad in (str(tmp_path / "secret.mp4"), "../secret.mp4", "videos/../truth/videos.parquet", "world.json"):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(world, copy)
+        table = read_truth(copy, "videos")
+        table.loc[0, "file"] = bad
+        table.to_parquet(copy / "truth" / "videos.parquet", index=False)
+        with pytest.raises(UsageError, match="none of its videos"):
+            WorldIndex(copy)
+
+
+def test_short_keys_are_never_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [WorldRow(f"sy-0-{n}", f"{n:011d}", "Drum", "videos/a.mp4", 1.0) for n in range(40)]
+    monkeypatch.setattr(server, "short_key", lambda text: f"{int(text) % 50:04d}")
+    keys = server._short_keys([*rows, WorldRow("sy-0-50", "00000000050", "Drum", "videos/a.mp4", 1.0)])
+    assert len(set(keys.values())) == 41
+    assert keys["00000000000"] == "0000"
 
 
 def test_every_listed_id_leads_to_its_file(address: str, world: Path, tmp_path: Path) -> None:
@@ -261,7 +291,10 @@ def test_rates_hold_over_many_requests() -> None:
     for kind, share in shares.items():
         assert np.mean([a == kind for a in asked]) == pytest.approx(share, abs=0.03)
     gone = [bad.next("/media/x.mp4") for _ in range(50)]
-    assert (gone.count("404") in (0, 50)) and gone.count("404") + gone.count("429") < 51
+    assert gone.count("404") in (0, 50)
+    always = [path for path in map(str, range(200)) if all(bad.next(path) == "404" for _ in range(5))]
+    once = [path for path in map(str, range(200)) if bad.next(path) == "404"]
+    assert always == once
     # Lists are late or broken, never refused for good.
     assert {bad.next(f"/2/j/v/{n}.js") for n in range(400)} <= {None, "429", "stall", "reset"}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from v2a import demo
 
 from v2a_data import schema
 from v2a_data.engine import SerialEngine
@@ -14,7 +15,7 @@ from v2a_data.errors import UsageError
 from v2a_data.ids import youtube_video_id
 from v2a_data.recipe import load_recipe
 from v2a_data.sources.youtube8m import YouTube8M
-from v2a_data.synthetic.faults import Fault
+from v2a_data.synthetic.faults import NAMES, Fault
 from v2a_data.synthetic.plan import Form, plan_video
 from v2a_data.synthetic.render import Staged, pictures, render_video
 from v2a_data.synthetic.server import WorldIndex
@@ -31,6 +32,8 @@ def test_turns_take_turns() -> None:
     ]  # fmt: skip
     with pytest.raises(UsageError, match="did you mean 'Drum'"):
         parse_turns("Drun")
+    with pytest.raises(UsageError, match="Drum stands there twice"):
+        parse_turns("Drum,Dog,Drum:3")
     for bad in ("Drum:0", "Drum:x", "Drum:100", "Drum:-1", "Drum:", "Dog,Drum:1:2"):
         with pytest.raises(UsageError, match="turns are a number from 1 to 99"):
             parse_turns(bad)
@@ -69,6 +72,75 @@ def test_nothing_moves_in_a_steady_room() -> None:
 
     assert moved("steady") == 0
     assert moved("full") > 20
+
+
+def test_the_demos_world_is_what_it_says() -> None:
+    labels = parse_turns(",".join([*(f"{label}:{demo.TURNS}" for label in demo.TRAINED), *demo.CURATED]))
+    assert set(labels) == set(WORLD_LABELS)
+    plans = plan_world(0, 210, labels, 144, (10.1, 11.9), faults=dict.fromkeys(demo.FAULTS, demo.SHARE), view="steady")
+    assert {fault.kind for plan in plans for fault in plan.faults} == set(demo.FAULTS)
+    assert len(demo.FAULTS) >= 8
+    assert 2200 < sum(plan.duration_s for plan in plans) <= 2400
+    assert {(plan.form.width, plan.form.height) for plan in plans} == {(256, 144)}
+    assert load_recipe("demo").train["labels"] == list(demo.TRAINED)
+
+
+def test_copies_show_the_same_two_seconds_in_the_small_view() -> None:
+    shares = {"near_duplicate": 0.5, "shift": 0.3, "part": 0.2}
+    full = [plan_video(5, n, ("Drum",), 72, (6, 20), faults=shares) for n in range(80)]
+    small = [plan_video(5, n, ("Drum",), 72, (6, 20), faults=shares, view="small") for n in range(80)]
+    copies = [n for n in range(80) if full[n].transform]
+    assert len(copies) > 20
+    for n in copies:
+        copy, original = small[n], small[full[n].scene_n]
+        assert full[n].scene_n < n
+        # The same time of the scene, but where a trimmed copy lacks it.
+        begins, ends = full[n].origin_s, full[n].origin_s + full[n].duration_s
+        assert copy.origin_s == pytest.approx(min(max(original.origin_s, begins), ends - 2), abs=1e-9)
+
+
+def test_planning_takes_as_long_per_video_in_a_large_world() -> None:
+    """No number of random draws grows with the world: the plan of video n looks at a bounded number of others."""
+    shares = dict.fromkeys(NAMES, 0.2)
+    made: list[int] = []
+    original = np.random.default_rng
+
+    def counted(*words: object) -> np.random.Generator:
+        made[-1] += 1
+        return original(*words)
+
+    for n in (200, 20_000):
+        most = 0
+        for m in range(n, n + 60):
+            made.append(0)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(np.random, "default_rng", counted)
+                plan_video(5, m, ("Drum",), 72, (6, 20), faults=shares)
+            most = max(most, made[-1])
+        made.append(most)
+        assert most < 140
+    every = [plan_video(5, n, ("Drum", "Dog"), 72, (6, 20), faults={"near_duplicate": 1.0}) for n in range(20)]
+    assert [bool(plan.transform) for plan in every] == [False] * 2 + [True] * 18
+
+
+def test_truth_knows_no_sound_and_wrong_labels(tmp_path: Path) -> None:
+    silent = plan_video(5, 0, ("Drum",), 36, (4, 4), sound=False, view="steady")
+    assert [row["heard"] for row in render_video(silent, str(tmp_path)).windows] == [False, False]
+    wrong = plan_video(5, 1, ("Drum",), 36, (4, 4), faults={"short": 1.0, "wrong_label": 1.0}, view="small")
+    (window,) = render_video(wrong, str(tmp_path)).windows
+    assert (window["seen"], window["heard"]) == (False, False)
+
+
+def test_short_files_start_early_enough(tmp_path: Path) -> None:
+    plans = [plan_video(5, n, ("Drum",), 36, (4, 4), faults={"short": 1.0}) for n in range(60)]
+    latest = [max(plan.form.picture_start_s, plan.form.sound_start_s) / plan.duration_s for plan in plans]
+    assert 0.29 < max(latest) <= 0.301
+    for plan in [plan for plan, share in zip(plans, latest, strict=True) if share > 0.25][:4]:
+        truth = render_video(plan, str(tmp_path))
+        with av.open(str(tmp_path / plan.file)) as file:
+            assert file.streams.audio
+            first = next(file.decode(video=0))
+            assert float(first.pts * first.time_base) == pytest.approx(truth.video["picture_start_s"], abs=0.03)
 
 
 @pytest.mark.parametrize("served", [False, True])

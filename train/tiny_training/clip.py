@@ -1,6 +1,6 @@
 """Train `v2a-tiny-clip` on rendered frames and their captions; writes .safetensors (fp16) and .json.
 
-    python train/tiny_training/clip.py --data DIR --out v2a_data/models/tiny [--seed 0] [--epochs 5]
+    python train/tiny_training/clip.py [--data tiny-data] [--out v2a_data/models/tiny] [--seed 0] [--epochs 5]
 
 `--data` is where the rendered frames are kept; they are made where there are none. One part of the loss asks
 for all captions of what is shown among all captions; the other asks what the scorer asks: the share of a
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("tiny-data"))
     parser.add_argument("--scenes", type=int, help="how many to render; the packaged model's number without it")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("v2a_data/models/tiny"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--side", type=int, default=64, help="pixels of the model's picture: 64 or 96")
@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    make("frames", options.data, options.scenes, options.seed, options.workers)
+    options.data = make("frames", options.data, options.scenes, options.seed, options.workers)
     train(options)
 
 

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from tiny_training.words import HELD_OUT_THING, LABELS
-from v2a_data.synthetic import SUBJECTS
+from v2a_data.synthetic import SUBJECTS, WORLD_VERSION
 from v2a_data.synthetic.draw import Draw
+from v2a_data.synthetic.faults import NOTHING
 from v2a_data.synthetic.music import music
 from v2a_data.synthetic.paint import Canvas
 from v2a_data.synthetic.scene import Scene
@@ -33,13 +34,6 @@ FRAMES = 5
 SECONDS = 4.0
 _SCENES_PER_SONG = 6
 SHOWN = ("", *(name for name in THINGS if name != HELD_OUT_THING))
-
-
-class Nothing:
-    """What stands in the subject's place in an empty scene."""
-
-    def paint(self, canvas: Canvas, time_s: float) -> None:
-        """Leave the scene as it is."""
 
 
 def make_scene(seed: int, number: int, *, family: int = TRAIN, ood: bool = False) -> Scene:
@@ -61,7 +55,7 @@ def frames_of(job: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     if kind >= 0:
         name = SHOWN[kind]
         thing = Draw(np.random.default_rng([TRAIN, seed, number, 4]))
-        shown = THINGS[name](thing, SECONDS, scene.subject) if name else Nothing()
+        shown = THINGS[name](thing, SECONDS, scene.subject) if name else NOTHING
     high = int(rng.choice([144, 144, 180, 240, 360]))
     canvas = Canvas(round(high * 16 / 9 / 2) * 2, high)
     rows = []
@@ -107,11 +101,12 @@ def sounds_of(job: tuple[int, int]) -> tuple[np.ndarray, ...]:
     return tuple(x[: 2 * WINDOW].reshape(2, WINDOW).astype(np.float16) for x in (*pieces, bed, talk))
 
 
-def make(kind: Literal["frames", "sounds"], folder: Path, scenes: int | None, seed: int, workers: int) -> None:
-    """Render what one training needs into a folder, unless it is there; `<name>.npy` per part."""
+def make(kind: Literal["frames", "sounds"], data: Path, scenes: int | None, seed: int, workers: int) -> Path:
+    """Render what one training needs, unless it is there; returns its folder, `<name>.npy` per part."""
     names, work, usual = _KINDS[kind]
+    folder = data / f"{kind}-world{WORLD_VERSION}-seed{seed}-{scenes or usual}"
     if all((folder / f"{name}.npy").is_file() for name in names):
-        return
+        return folder
     folder.mkdir(parents=True, exist_ok=True)
     jobs = [(seed, number) for number in range(scenes or usual)]
     begun, parts = time.monotonic(), []
@@ -125,6 +120,7 @@ def make(kind: Literal["frames", "sounds"], folder: Path, scenes: int | None, se
         values = np.concatenate(column)
         np.save(folder / f"{name}.npy", values)
         print(f"{name}.npy {values.shape} {values.dtype}")
+    return folder
 
 
 # Parts, who makes them for a scene, and how many scenes the packaged models were trained on.

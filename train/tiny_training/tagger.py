@@ -1,6 +1,6 @@
 """Train `v2a-tiny-tagger` on mixes of rendered sounds; writes .onnx (weights in fp16) and .json.
 
-    python train/tiny_training/tagger.py --data DIR --out v2a_data/models/tiny [--seed 0] [--steps 1200]
+    python train/tiny_training/tagger.py [--data tiny-data] [--out v2a_data/models/tiny] [--seed 0] [--steps 1200]
 
 `--data` is where the rendered sounds are kept; they are made where there are none. Each step
 mixes new windows of 2 s: none, one or two labels in their rooms, speech over them, music under them. A sound
@@ -277,14 +277,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("tiny-data"))
     parser.add_argument("--scenes", type=int, help="how many to render; the packaged model's number without it")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("v2a_data/models/tiny"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=48)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    make("sounds", options.data, options.scenes, options.seed, options.workers)
+    options.data = make("sounds", options.data, options.scenes, options.seed, options.workers)
     train(options)
 
 

@@ -50,6 +50,9 @@ def synth(
     from v2a_data.synthetic.world import WORLD_LABELS, parse_turns, plan_world, render_world
 
     console = common.console
+    if serve and dry_run:
+        console.result({"dry_run": True, "serve": str(out)}, f"would serve {out} on loopback")
+        return ExitCode.OK
     if serve:
         return _serve(out, port, misbehave, seed, common)
     if misbehave:

@@ -40,7 +40,8 @@ class ClipTopic:
         `weights` is a local .safetensors file, `architecture_file` a JSON for an architecture that
         open_clip does not know. `sha256` of the weights is checked where given. `image_px` is the
         model's picture size. `labels` holds prompts of single labels, `on` and `off` those of all others. Off
-        topic for a label of `labels` are its own `off`, the common `off`, and what stands for the other ones.
+        topic for a label of `labels` are its own `off` and the common `off`; with `siblings` also what stands for
+        the other labels, which then must not hold one another as Vehicle holds Car.
         """
 
         model: str
@@ -52,6 +53,7 @@ class ClipTopic:
         on: tuple[str, ...] = ()
         off: tuple[str, ...] = ()
         labels: dict[str, Prompts] = field(default_factory=dict)
+        siblings: bool = False
 
     name: ClassVar[str] = "clip_topic"
     version: ClassVar[int] = 2
@@ -190,8 +192,8 @@ class ClipTopic:
         if label not in known:
             return Prompts(self.config.on, self.config.off)
         own = known[label]
-        siblings = (prompt for name, other in known.items() if name != label for prompt in other.on)
-        off = dict.fromkeys([*own.off, *self.config.off, *siblings])
+        others = [other for name, other in known.items() if name != label] if self.config.siblings else []
+        off = dict.fromkeys([*own.off, *self.config.off, *(prompt for other in others for prompt in other.on)])
         return Prompts(own.on, tuple(prompt for prompt in off if prompt not in own.on))
 
     def _embed(self, prompts: list[str]) -> Any:

@@ -6,7 +6,7 @@ synthetic, always.
 
 from v2a_data.registry import Registry
 
-WORLD_VERSION = 3
+WORLD_VERSION = 4
 
 SUBJECTS = Registry(
     "synthetic label",

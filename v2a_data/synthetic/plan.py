@@ -17,7 +17,6 @@ from v2a_data.synthetic.faults import BY_NAME, KINDS, NAMES, Fault, plan_fault
 from v2a_data.synthetic.tones import BANDS_HZ
 
 View = Literal["full", "small", "steady"]
-FAULTS = NAMES
 TRANSFORMS = ("reencoded", "resized", "cropped", "louder", "trimmed")
 
 _LINES = {144: 0.22, 180: 0.1, 240: 0.22, 288: 0.06, 360: 0.26, 480: 0.08, 720: 0.06}
@@ -41,6 +40,10 @@ STEADY: Mapping[str, float] = {
 }  # fmt: skip
 # A scene of less than this has no room for what happens in it.
 _LEAST_SCENE_S = 4.0
+# Picture or sound start within this share of a file, however short it is.
+_LATEST_START = 0.3
+_TRIES = 16
+_LONG_S = 1e6
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,8 @@ def _original(
     duration_s = round(float(np.random.default_rng([seed, n, 0]).uniform(*seconds)), 2)
     form = _form(np.random.default_rng([seed, n, 1]), lines)
     planted = []
-    for number, kind in enumerate(KINDS):
+    # Counted from 1: a trailing 0 in a seed is as if it were not there.
+    for number, kind in enumerate(KINDS, 1):
         rng = np.random.default_rng([seed, n, 3, number])
         if kind.name == "near_duplicate" or rng.random() >= shares.get(kind.name, 0.0):
             continue
@@ -195,6 +199,9 @@ def _original(
     if short:
         # Nothing else fits into it but what lasts throughout.
         duration_s = round(short.value, 2)
+        latest_s = round(_LATEST_START * duration_s, 3)
+        starts = min(form.picture_start_s, latest_s), min(form.sound_start_s, latest_s)
+        form = replace(form, picture_start_s=starts[0], sound_start_s=starts[1])
         planted = [replace(f, start_s=0.0, stop_s=duration_s) for f in planted if f.kind not in ("cut", "part")]
     plan = VideoPlan(seed, n, label, label, duration_s, form, (), n, duration_s, sound=sound, ood=ood)
     return plan.with_faults(*planted)
@@ -242,24 +249,28 @@ def _size(lines: int, aspect: Fraction) -> tuple[int, int]:
 
 def _copied(seed: int, n: int, labels: int, shares: Mapping[str, float]) -> int | None:
     """Number of the video that video `n` copies: one of the same label that is no copy, short or cut off."""
-    if not _draws_copy(seed, n, shares):
+    if not _draws_copy(seed, n, labels, shares):
         return None
     rng = np.random.default_rng([seed, n, 6])
-    broken = [number for number, kind in enumerate(KINDS) if kind.name in ("short", "truncated")]
-    able = [
-        m
-        for m in range(n % labels, n, labels)
-        if not _draws_copy(seed, m, shares)
-        and not any(
-            np.random.default_rng([seed, m, 3, k]).random() < shares.get(KINDS[k].name, 0.0) for k in broken
-        )
-    ]  # fmt: skip
-    return able[int(rng.integers(len(able)))] if able else None
+    turn = n % labels
+    # Few tries, so that planning takes as long per video in large worlds; then the first one of the label.
+    for candidate in (*(turn + labels * rng.integers(n // labels, size=_TRIES)).tolist(), turn):
+        if not _draws_copy(seed, candidate, labels, shares) and not _broken(seed, candidate, shares):
+            return int(candidate)
+    return None
 
 
-def _draws_copy(seed: int, n: int, shares: Mapping[str, float]) -> bool:
-    number = NAMES.index("near_duplicate")
-    return bool(np.random.default_rng([seed, n, 3, number]).random() < shares.get("near_duplicate", 0.0))
+def _draws_copy(seed: int, n: int, labels: int, shares: Mapping[str, float]) -> bool:
+    """The first video of a turn has none before it that it could copy."""
+    return n >= labels and _draws(seed, n, "near_duplicate", shares)
+
+
+def _broken(seed: int, n: int, shares: Mapping[str, float]) -> bool:
+    return any(_draws(seed, n, name, shares) for name in ("short", "truncated"))
+
+
+def _draws(seed: int, n: int, name: str, shares: Mapping[str, float]) -> bool:
+    return bool(np.random.default_rng([seed, n, 3, 1 + NAMES.index(name)]).random() < shares.get(name, 0.0))
 
 
 def _copy(original: VideoPlan, own: VideoPlan, rng: np.random.Generator) -> VideoPlan:
@@ -304,22 +315,33 @@ def _copy(original: VideoPlan, own: VideoPlan, rng: np.random.Generator) -> Vide
 
 
 def _small(plan: VideoPlan) -> VideoPlan:
-    """2 s of the same scene at 64 x 36, 12.5 frames per second, 16 kHz: for benches of models."""
-    if plan.duration_s <= WINDOW_S:
-        start_s = 0.0
-    else:
-        places = windows(plan.duration_s)
-        start_s = WINDOW_S * int(np.random.default_rng([plan.seed, plan.n, 8]).integers(places))
+    """2 s of the same scene at 64 x 36, 12.5 frames per second, 16 kHz: for benches of models.
+
+    Copies show the 2 s that their original shows. Things stand as in a picture of 16:9.
+    """
+    start_s = _small_start(plan)
     faults = [
-        replace(f, start_s=f.start_s - start_s, stop_s=f.stop_s - start_s)
+        replace(f, start_s=f.start_s - start_s, stop_s=_LONG_S if f.stop_s >= plan.duration_s else f.stop_s - start_s)
         for f in plan.faults
         if f.kind not in ("short", "truncated")
     ]
     form = Form(width=_SMALL[0], height=_SMALL[1], fps=Fraction(25, 2), quality=18, rate_hz=16000, layout="mono")
     if any(f.kind == "antiphase" and f.start_s < WINDOW_S and f.stop_s > 0 for f in faults):
         form = replace(form, layout="stereo")
-    kept = tuple(f for f in faults if BY_NAME[f.kind].inverse or (f.stop_s > 0 and f.start_s < WINDOW_S))
+    kept = tuple(
+        replace(f, stop_s=min(f.stop_s, WINDOW_S)) if not BY_NAME[f.kind].inverse else f
+        for f in faults
+        if BY_NAME[f.kind].inverse or (f.stop_s > 0 and f.start_s < WINDOW_S)
+    )
     return replace(plan, form=form, duration_s=WINDOW_S, origin_s=plan.origin_s + start_s, faults=kept)
+
+
+def _small_start(plan: VideoPlan) -> float:
+    """Where in the file the 2 s begin: a time of the scene, drawn once for all that show it."""
+    whole_s = plan.scene_s - abs(plan.shift_s)
+    drawn = np.random.default_rng([plan.seed, plan.scene_n, 8]).integers(max(1, windows(whole_s)))
+    start_s = WINDOW_S * float(drawn) + max(0.0, plan.shift_s) - plan.origin_s
+    return min(max(start_s, 0.0), max(0.0, plan.duration_s - WINDOW_S))
 
 
 def _full(plan: VideoPlan) -> VideoPlan:

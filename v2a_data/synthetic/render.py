@@ -103,7 +103,7 @@ class Staged:
             rate_hz,
             taken(self.scene.subject_sound(rate_hz)),
             taken(self.scene.background_sound(rate_hz)),
-            lambda name: Draw(plan.generator(3)).child(name),
+            lambda name: Draw(plan.generator(20)).child(name),
             lambda fault: taken(self.other(fault).sound(rate_hz)),
         )
         for fault, kind in self._in_order():
@@ -149,10 +149,9 @@ def frame_times(plan: VideoPlan) -> np.ndarray:
         kept = rng.random(len(index)) >= 0.15
         index = np.maximum(0.0, index + rng.uniform(-0.3, 0.3, len(index)))[kept]
     times_s = index / float(form.fps)
-    late = times_s >= min(form.picture_start_s, 0.3 * plan.duration_s)
-    times_s = times_s[late]
+    times_s = times_s[times_s >= form.picture_start_s]
     # The first frame is where the truth says.
-    return np.concatenate([[min(form.picture_start_s, 0.3 * plan.duration_s)], times_s[1:]])
+    return np.concatenate([[form.picture_start_s], times_s[1:]])
 
 
 def pictures(plan: VideoPlan, staged: Staged, times_s: np.ndarray) -> Iterator[np.ndarray]:

@@ -34,7 +34,7 @@ _GONE = (
     b"<?xml version='1.0' encoding='UTF-8'?><Error><Code>AccessDenied</Code><Message>Access denied.</Message>"
     b"<Details>Anonymous caller does not have storage.objects.get access</Details></Error>"
 )
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})\Z")
 _TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".mkv": "video/x-matroska"}
 # AudioSet's words for labels that it calls otherwise.
 _AUDIOSET = {"Airplane": "/m/0cmf2", "Baby crying": "/t/dd00002", "Human snoring": "/m/01d3sd",
@@ -116,6 +116,27 @@ def short_key(native_id: str) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(native_id.encode()).digest())[:4].decode()
 
 
+def _short_keys(rows: list[WorldRow]) -> dict[str, str]:
+    """Native id → its 4 characters; of two that would have the same, the later one takes the next that is free."""
+    keys: dict[str, str] = {}
+    taken: set[str] = set()
+    for row in rows:
+        salt = 0
+        while (key := short_key(f"{row.native_id}{salt or ''}")) in taken:
+            salt += 1
+        taken.add(key)
+        keys[row.native_id] = key
+    return keys
+
+
+def _inside(world: Path, file: str) -> Path:
+    """A video of the world. Raises `UsageError` for any other file: a world may come from somebody else."""
+    path = (world / file).resolve()
+    if not path.is_relative_to((world / "videos").resolve()) or path.suffix not in _TYPES:
+        raise UsageError(f"{world}: its table names {file[:80]!r}, which is none of its videos")
+    return path
+
+
 def mid_of(label: str) -> str | None:
     """The id under which a label is listed, without `/m/`."""
     found = find(youtube8m_labels(), label)
@@ -134,8 +155,9 @@ class WorldIndex:
 
     def __init__(self, world: Path, gone: int = 0) -> None:
         rows = read_world(world)
-        self.media: dict[str, Path] = {row.native_id: (world / row.file).resolve() for row in rows}
-        self.native: dict[str, str] = {short_key(row.native_id): row.native_id for row in rows}
+        self.media: dict[str, Path] = {row.native_id: _inside(world, row.file) for row in rows}
+        self.keys = _short_keys(rows)
+        self.native: dict[str, str] = {key: native for native, key in self.keys.items()}
         # Ids that are listed and no longer resolve, spread over the labels' lists.
         self.lost = [f"Go{n:02d}" for n in range(gone)]
         listed = {label: mid_of(label) for label in sorted({row.label for row in rows})}
@@ -173,7 +195,7 @@ class WorldIndex:
         return made
 
     def _keys(self, rows: list[WorldRow], label: str) -> list[str]:
-        keys = [short_key(row.native_id) for row in rows if row.label == label]
+        keys = [self.keys[row.native_id] for row in rows if row.label == label]
         for place, lost in enumerate(self.lost):
             keys.insert((place * 7 + 3) % (len(keys) + 1), lost)
         return keys
@@ -234,11 +256,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"", "text/plain")
             return
         size = path.stat().st_size
-        first, last = self._range(size)
+        asked = self._range(size)
+        partial = asked is not None
+        first, last = asked or (0, size - 1)
         if first > last:
-            self._send(416, b"", "text/plain")
+            self._send(416, b"", "text/plain", {"Content-Range": f"bytes */{size}"})
             return
-        partial = "Range" in self.headers
         self.send_response(206 if partial else 200)
         self.send_header("Content-Type", _TYPES[path.suffix])
         self.send_header("Accept-Ranges", "bytes")
@@ -278,18 +301,21 @@ class _Handler(BaseHTTPRequestHandler):
         if self.misdeed in ("short", "reset", "length"):
             self.close_connection = True
 
-    def _range(self, size: int) -> tuple[int, int]:
+    def _range(self, size: int) -> tuple[int, int] | None:
+        """First and last byte asked for, null where no single range is."""
         match = _RANGE.match(self.headers.get("Range", ""))
         if not match or match.groups() == ("", ""):
-            return 0, size - 1
+            return None
         first, last = match.groups()
         if not first:
             return max(0, size - int(last)), size - 1
         return int(first), min(int(last), size - 1) if last else size - 1
 
-    def _send(self, status: int, body: bytes, kind: str) -> None:
+    def _send(self, status: int, body: bytes, kind: str, more: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
+        for name, value in (more or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body) + self._beyond))
         self.end_headers()
         if self.command == "GET":

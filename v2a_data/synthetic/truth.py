@@ -187,7 +187,7 @@ def _window(plan: VideoPlan, mix: Mix, index: int) -> dict[str, Any]:
             overlap = max(0.0, min(stop_s, fault.stop_s) - max(start_s, fault.start_s)) / WINDOW_S
             share[fault.kind] = max(share[fault.kind], overlap)
     span = slice(round(start_s * mix.rate_hz), round(stop_s * mix.rate_hz))
-    heard = unheard.mean() <= 0.5 and _is_heard(mix.subject[span], mix.around[span])
+    heard = plan.sound and unheard.mean() <= 0.5 and _is_heard(mix.subject[span], mix.around[span])
     return {
         "video_id": plan.video_id,
         "window_index": index,

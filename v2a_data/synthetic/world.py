@@ -47,6 +47,8 @@ def parse_turns(spec: str) -> tuple[str, ...]:
         if match is None:
             raise UsageError(f"--labels {part!r}: turns are a number from 1 to 99, for example Airplane:3")
         SUBJECTS[match[1]]
+        if match[1] in turns:
+            raise UsageError(f"--labels {spec!r}: {match[1]} stands there twice")
         turns[match[1]] = int(match[2] or 1)
     rounds = range(max(turns.values()))
     return tuple(name for turn in rounds for name, wanted in turns.items() if turn < wanted)
