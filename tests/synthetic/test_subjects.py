@@ -154,6 +154,43 @@ def test_one_parameter_moves_the_events_in_picture_and_sound(label: str) -> None
         assert np.abs(shift).max() > 0.15
 
 
+@pytest.mark.parametrize("label", LABELS)
+def test_what_is_seen_of_an_event_moves_by_the_truths_amount(label: str) -> None:
+    """Motion around each event of one tempo, looked for around the same event of the other one."""
+    name, low, high = TEMPO[label]
+    # A helicopter chops so often that more than one chop fits into a longer piece.
+    half_s, reach_s = (0.15, 0.1) if label == "Helicopter" else (0.4, 0.2)
+    lags, still = [], []
+    for seed in (0, 1):
+        slow, fast = (subject(label, seed, **{name: value}) for value in (low, high))
+        curves = [np.sqrt(motion(made, SECONDS)) for made in (slow, fast)]
+        for there, here in zip(slow.events_s, fast.events_s, strict=False):
+            piece = cut(curves[1], here, half_s)
+            for at, found in ((there, lags), (here, still)):
+                lag_s = best_lag(piece, curves[0], at, half_s, reach_s)
+                if lag_s is not None:
+                    found.append(abs(lag_s))
+    assert len(lags) >= 3
+    assert np.median(lags) <= 0.06
+    # Had the picture stayed where it was, it would show.
+    assert np.median(still) > np.median(lags) + 0.015
+
+
+def cut(curve: np.ndarray, middle_s: float, half_s: float) -> np.ndarray | None:
+    first, count = round((middle_s - half_s) * FPS), round(2 * half_s * FPS)
+    piece = curve[first : first + count] if first >= 0 else curve[:0]
+    return piece if len(piece) == count and piece.std() > 1e-6 else None
+
+
+def best_lag(piece: np.ndarray | None, curve: np.ndarray, at_s: float, half_s: float, reach_s: float) -> float | None:
+    lags = np.arange(-round(reach_s * FPS), round(reach_s * FPS) + 1) / FPS
+    others = [(lag, cut(curve, at_s + lag, half_s)) for lag in lags]
+    scores = [
+        (np.corrcoef(piece, other)[0, 1], lag) for lag, other in others if piece is not None and other is not None
+    ]
+    return float(max(scores)[1]) if scores else None
+
+
 def nearest(sound: np.ndarray, wanted_s: np.ndarray) -> np.ndarray:
     found = onsets(sound, RATE_HZ)
     return np.asarray([found[np.abs(found - w).argmin()] for w in wanted_s])

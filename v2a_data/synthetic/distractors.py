@@ -16,8 +16,8 @@ def distractors(draw: Draw, duration_s: float) -> list[Painted]:
 
 
 def near_things(draw: Draw, duration_s: float) -> list[Painted]:
-    """None to two soft shapes close to the camera, out of focus, at the edges of the picture."""
-    count = int(draw.choice("near_things", (0, 0, 1, 2)))
+    """None to three soft shapes close to the camera, out of focus, at the edges of the picture."""
+    count = int(draw.choice("near_things", (0, 1, 1, 2, 2, 3)))
     return [_Blur(draw, duration_s, n) for n in range(count)]
 
 
@@ -34,8 +34,10 @@ class _Blur:
 
     def paint(self, canvas: Canvas, time_s: float) -> None:
         x = canvas.aspect / 2 * (1 + self._side) + float(np.interp(time_s, self._times, self._sway))
+        # In a picture higher than wide it would cover all.
+        size = self._size * min(1.0, canvas.aspect)
         for k in range(3):
-            canvas.glow(x, self._height + 0.22 * (k - 1) * self._size, self._size, self._colour, 0.9)
+            canvas.glow(x, self._height + 0.22 * (k - 1) * size, size, self._colour, 0.9)
 
 
 class _Drifter:

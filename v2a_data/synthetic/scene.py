@@ -80,9 +80,9 @@ class Scene:
     def _lights(self) -> tuple[np.ndarray, np.ndarray]:
         """Brightness over time and the light's colour (3,)."""
         rng = self.draw.child("light")
-        exposure = self.draw.uniform("exposure", 0.65, 1.2)
+        exposure = self.draw.uniform("exposure", 0.5, 1.35)
         drift = self.draw.uniform("light_drift", 0.02, 0.12)
-        cast = np.asarray([self.draw.uniform(f"light_{name}", 0.75, 1.15) for name in ("red", "green", "blue")])
+        cast = np.asarray([self.draw.uniform(f"light_{name}", 0.55, 1.25) for name in ("red", "green", "blue")])
         return exposure * (1 + drift * slow_curve(rng, self._times, 3.0)), cast
 
     def _paint_backdrop(self, canvas: Canvas, x: float, y: float, zoom: float) -> None:
