@@ -256,7 +256,7 @@ def test_short_and_truncated(tmp_path: Path) -> None:
 
 
 def test_near_duplicates_show_the_same_scene(tmp_path: Path) -> None:
-    plans = plan_world(4, 12, ("Drum",), 72, (4.0, 4.5), faults={"near_duplicate": 0.6})
+    plans = plan_world(4, 12, ("Drum",), 72, (4.0, 4.5), faults={"near_duplicate": 0.75})
     render_world(plans, tmp_path, SerialEngine(), lambda: None)
     videos, groups = read_truth(tmp_path, "videos").set_index("video_id"), read_truth(tmp_path, "groups")
     copies = videos[videos["transform"] != ""]
