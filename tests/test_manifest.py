@@ -11,7 +11,7 @@ import pytest
 from rebuilding import at, call, changed, hashes, run
 from worlds import RECIPE
 
-from v2a_data import load_manifest, schema
+from v2a_data import load_manifest, rebuild, schema
 from v2a_data.errors import FatalError, UsageError
 from v2a_data.manifest import open_manifest, own_manifest
 from v2a_data.recipe import build_recipe, load_recipe
@@ -25,7 +25,7 @@ def manifest(made: Path) -> Path:
     return made.parent / "m.parquet"
 
 
-def rebuild(manifest: Path, folder: Path, root: Path, *, code: int = 0) -> dict:
+def rebuilt(manifest: Path, folder: Path, root: Path, *, code: int = 0) -> dict:
     """The three commands; gives what `shard --json` says of the clips."""
     assert call("fetch", "--manifest", manifest, "--input", folder, *at(root))[0] == code
     run("curate", *at(root))
@@ -35,7 +35,7 @@ def rebuild(manifest: Path, folder: Path, root: Path, *, code: int = 0) -> dict:
 
 
 def test_the_same_media_give_the_same_bytes(made: Path, manifest: Path, world: Path, tmp_path: Path) -> None:
-    found = rebuild(manifest, world, tmp_path / "b")
+    found = rebuilt(manifest, world, tmp_path / "b")
     assert found == {
         "clips": {
             "identical": len(load_manifest(manifest)), "other_bytes": 0, "media_differs": 0, "gone": 0, "waiting": 0
@@ -56,7 +56,7 @@ def test_files_are_found_by_their_bytes_under_any_name(made: Path, manifest: Pat
         target = tmp_path / "in" / str(i) / f"renamed{path.suffix}"
         target.parent.mkdir(parents=True)
         shutil.copy(path, target)
-    assert rebuild(manifest, tmp_path / "in", tmp_path / "b")["gone"] == []
+    assert rebuilt(manifest, tmp_path / "in", tmp_path / "b")["gone"] == []
     assert hashes(tmp_path / "b") == hashes(made)
 
 
@@ -68,7 +68,7 @@ def test_what_is_gone_is_listed_and_joins_its_own_shard_later(
     full = next(name for name, rows in table.groupby("shard") if len(rows) == 2)
     lost = table[table.shard == full].iloc[1]
     away = (tmp_path / "in" / lost.native_id).rename(tmp_path / lost.native_id)
-    found = rebuild(manifest, tmp_path / "in", tmp_path / "b", code=3)
+    found = rebuilt(manifest, tmp_path / "in", tmp_path / "b", code=3)
     assert found["clips"] == {
         "identical": len(table) - 1, "other_bytes": 0, "media_differs": 0, "gone": 1, "waiting": 0
     }  # fmt: skip
@@ -80,7 +80,7 @@ def test_what_is_gone_is_listed_and_joins_its_own_shard_later(
     values = json.loads(call("fetch", "--json", *at(tmp_path / "b"))[1])
     assert values["missing"] == [{"video_id": lost.video_id, "state": "later", "reason": "not_in_input"}]
     away.rename(tmp_path / "in" / lost.native_id)
-    assert rebuild(manifest, tmp_path / "in", tmp_path / "b")["clips"]["identical"] == len(table)
+    assert rebuilt(manifest, tmp_path / "in", tmp_path / "b")["clips"]["identical"] == len(table)
     assert hashes(tmp_path / "b") == hashes(made)
 
 
@@ -93,7 +93,7 @@ def test_other_media_and_other_bytes_are_told_apart(manifest: Path, world: Path,
         rows[1]["sha256"] = "0" * 64
 
     changed(manifest, tmp_path / "m.parquet", other)
-    found = rebuild(tmp_path / "m.parquet", tmp_path / "in", tmp_path / "b")["clips"]
+    found = rebuilt(tmp_path / "m.parquet", tmp_path / "in", tmp_path / "b")["clips"]
     assert (found["media_differs"], found["other_bytes"], found["gone"]) == (1, 1, 0)
     entries = open_shards(tmp_path / "b" / "shards").entries
     wanted = load_manifest(manifest)
@@ -125,7 +125,7 @@ def test_without_leaves_videos_out_and_shards_as_they_are(
     table = load_manifest(manifest)
     run("export", tmp_path / "less.parquet", "--without", table.video_id[0], *at(made))
     assert list(load_manifest(tmp_path / "less.parquet").key) == list(table.key[table.video_id != table.video_id[0]])
-    rebuild(tmp_path / "less.parquet", world, tmp_path / "b")
+    rebuilt(tmp_path / "less.parquet", world, tmp_path / "b")
     before, after = hashes(made), hashes(tmp_path / "b")
     assert {name for name in before if name.endswith(".tar") and before[name] != after.get(name)} == {
         f"shards/{table.shard[0]}"
@@ -242,6 +242,7 @@ def test_foreign_and_damaged_files_are_said_to_be_so(manifest: Path, made: Path,
         ({b"recipe": b"name = 'x'\nsource = 3"}, "the recipe in"),
         ({b"recipe": b"name = 'x'\n[source]\nwatch_url = 'http://10.0.0.1/{id}'"}, "names source.watch_url"),
         ({b"recipe": b"name = 'x'\n[fetch]\nhosts = ['10.0.0.1']"}, "names fetch.hosts"),
+        ({b"recipe": b"name = 'x'\n[train]\nconfig = '/etc/x.toml'"}, "names train.config"),
         ({b"not_for_use": b"x"}, "do not agree"),
         ({b"recipe": b"name = 'x'"}, "as the recipe says"),
     ):
@@ -308,6 +309,46 @@ def test_a_workspace_follows_one_manifest(made: Path, manifest: Path, world: Pat
     (root / "manifest.parquet").write_bytes(other.read_bytes())
     with Workspace.read(root) as workspace, pytest.raises(FatalError, match="missing or damaged"):
         own_manifest(workspace)
+    run("fetch", "--manifest", manifest, *at(root))
+    assert (root / "manifest.parquet").read_bytes() == manifest.read_bytes()
+
+
+def test_videos_of_a_site_are_asked_for_again_where_this_machine_says(world: Path, tmp_path: Path) -> None:
+    from v2a_data.synthetic.server import serve_world
+
+    one, two = tmp_path / "one", tmp_path / "two"
+    with serve_world(world) as base:
+
+        def addresses(root: Path, *names: str) -> list[object]:
+            paths = {
+                "label_url": "2/j/v/{mid}.js",
+                "lookup_url": "2/j/i/{prefix}/{id}.js",
+                "watch_url": "media/{id}.mp4",
+            }
+            return [w for name in names for w in ("--set", f"source.{name}={base}/{paths[name]}")] + list(at(root))
+
+        run("fetch", "--recipe", RECIPE, "--limit", 3, *addresses(one, "label_url", "lookup_url", "watch_url"))
+        run("curate", *at(one))
+        run("shard", *at(one))
+        run("export", tmp_path / "m.parquet", *at(one))
+        assert base.partition("//")[2] not in str(pq.read_table(tmp_path / "m.parquet").to_pylist())
+        assert set(load_manifest(tmp_path / "m.parquet").source) == {"youtube8m"}
+        # Without a word of this machine its own hosts are asked, with pauses.
+        quiet = Workspace.look(two)
+        recipe = rebuild.recipe_of(rebuild.choose(quiet, tmp_path / "m.parquet"), None, {})
+        assert recipe.fetch.hosts == build_recipe({"name": "x"}, "x").fetch.hosts
+        paces = (
+            "--set",
+            "fetch.sleep_s=[0,0]",
+            "--set",
+            "fetch.extractors=['generic']",
+            "--set",
+            "fetch.hosts=['127.0.0.1']",
+        )
+        run("fetch", "--manifest", tmp_path / "m.parquet", *paces, *addresses(two, "watch_url"))
+    run("curate", *at(two))
+    run("shard", *at(two))
+    assert hashes(two) == hashes(one)
 
 
 def test_what_tiny_models_judged_stays_stamped(world: Path, tmp_path: Path) -> None:
@@ -320,7 +361,7 @@ def test_what_tiny_models_judged_stays_stamped(world: Path, tmp_path: Path) -> N
     metadata = pq.read_schema(tmp_path / "m.parquet").metadata
     assert metadata[b"not_for_use"].decode() == STAMP
     assert load_manifest(tmp_path / "m.parquet").not_for_use.all()
-    rebuild(tmp_path / "m.parquet", world, tmp_path / "b")
+    rebuilt(tmp_path / "m.parquet", world, tmp_path / "b")
     assert hashes(tmp_path / "b") == hashes(root)
     assert f"> **{STAMP}**" in (tmp_path / "b" / "shards" / "README.md").read_text()
     with pytest.raises(UsageError, match="do not agree"):

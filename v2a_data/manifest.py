@@ -31,7 +31,7 @@ from v2a_data.workspace import Workspace
 FORMAT = "v2a-data manifest"
 FORMAT_VERSION = 1
 # The workspace's own copy, and where the ledger keeps its hash.
-_COPY, _META = "manifest.parquet", "manifest"
+COPY, META = "manifest.parquet", "manifest"
 _ROW_GROUP = 10_000
 _BATCH = 1_000
 # What a file may ask for before it is read.
@@ -296,6 +296,7 @@ def _read_recipe(path: Path, metadata: Mapping[bytes, bytes]) -> Recipe:
         raise UsageError(f"{where}: {clean_text(str(error), 200)}") from None
     private = [f"{s}.{key}" for s, keys in _PRIVATE.items() for key in keys if key in table.get(s, {})]
     private += _model_paths(table)
+    private += ["train.config"] if _is_path(recipe.train.get("config")) else []
     if private:
         raise UsageError(f"{where} names {private[0]}, which a manifest never holds")
     stamped = metadata.get(b"not_for_use") is not None
@@ -510,13 +511,13 @@ def _leads_outside(name: str) -> bool:
 
 def keep_copy(workspace: Workspace, manifest: Manifest) -> None:
     """Make the manifest the workspace's own: what its curate and shard go by from now on."""
-    target = workspace.root / _COPY
+    target = workspace.root / COPY
     with whole_file(target) as temporary:
         shutil.copyfile(manifest.path, temporary)
         if sha256_file(temporary) != manifest.sha256:
             raise FatalError(f"{manifest.path} changed while it was read", hint="run the command again")
     with workspace.ledger.transaction():
-        workspace.ledger.set_meta(_META, manifest.sha256)
+        workspace.ledger.set_meta(META, manifest.sha256)
 
 
 def own_manifest(workspace: Workspace) -> Manifest | None:
@@ -526,10 +527,10 @@ def own_manifest(workspace: Workspace) -> Manifest | None:
     """
     import pyarrow.parquet as pq
 
-    wanted = workspace.ledger.meta(_META)
+    wanted = workspace.ledger.meta(META)
     if wanted is None:
         return None
-    path = workspace.root / _COPY
+    path = workspace.root / COPY
     if not path.is_file() or sha256_file(path) != wanted:
         raise FatalError(f"{path} is missing or damaged", hint="run `v2a-data fetch --manifest FILE` again")
     metadata = pq.read_metadata(path)

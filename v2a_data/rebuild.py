@@ -17,7 +17,7 @@ from v2a_data import schema
 from v2a_data.errors import UsageError
 from v2a_data.files import whole_file
 from v2a_data.ledger import Ledger
-from v2a_data.manifest import Manifest, keep_copy, open_manifest, own_manifest
+from v2a_data.manifest import COPY, META, Manifest, keep_copy, open_manifest, own_manifest
 from v2a_data.recipe import Recipe, build_recipe, digest, merge, to_table
 from v2a_data.workspace import Workspace
 
@@ -64,11 +64,10 @@ def choose(workspace: Workspace, file: Path | None) -> Manifest | None:
 
     Raises `UsageError` for another one than the workspace follows, and in a workspace that holds a dataset.
     """
-    own = own_manifest(workspace)
     if file is None:
-        return own
-    given = open_manifest(file)
-    if own is not None and own.sha256 != given.sha256:
+        return own_manifest(workspace)
+    own, given = workspace.ledger.meta(META), open_manifest(file)
+    if own is not None and own != given.sha256:
         raise UsageError(
             f"{workspace.root} is rebuilt from another manifest", hint="rebuild this one in a workspace of its own (-w)"
         )
@@ -80,9 +79,8 @@ def choose(workspace: Workspace, file: Path | None) -> Manifest | None:
 
 
 def begin(workspace: Workspace, manifest: Manifest) -> None:
-    """Make the workspace follow the manifest from now on."""
-    own = workspace.ledger.meta("manifest")
-    if own != manifest.sha256:
+    """Make the workspace follow the manifest from now on; a copy that was lost is put back."""
+    if manifest.path != workspace.root / COPY:
         keep_copy(workspace, manifest)
 
 

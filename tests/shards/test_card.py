@@ -199,6 +199,7 @@ def test_texts_of_ones_own(made: Path, tmp_path: Path) -> None:
     (root / "texts.csv").write_text("x")
     code, _, err = call("shard", *at(root))
     assert (code, "missing or damaged" in err) == (1, True)
+    assert "wrote 0 samples" in run("shard", "--text", other, *at(root))
 
 
 def test_texts_that_come_after_the_samples_need_force(made: Path, tmp_path: Path) -> None:

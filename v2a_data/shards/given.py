@@ -70,10 +70,10 @@ def given_values(workspace: Workspace) -> Given:
     return Given(own_manifest(workspace), texts)
 
 
-def same_texts(workspace: Workspace, texts: Texts | None) -> bool:
-    """Whether the texts are those of the workspace; none asked for means those that it has."""
+def same_texts(workspace: Workspace, texts: Texts) -> bool:
+    """Whether the texts are those that the workspace has."""
     about = _kept(workspace)
-    return texts is None or (about is not None and about["sha256"] == texts.sha256)
+    return about is not None and about["sha256"] == texts.sha256
 
 
 def keep_texts(workspace: Workspace, texts: Texts) -> None:

@@ -136,7 +136,10 @@ def _check_recipe(workspace: Workspace, recipe: Recipe, force: bool) -> None:
 
 def _take_texts(workspace: Workspace, recipe: Recipe, texts: Texts | None, force: bool) -> None:
     """Make texts the workspace's own, unless samples with other ones stand."""
-    if texts is None or same_texts(workspace, texts):
+    if texts is None:
+        return
+    if same_texts(workspace, texts):
+        keep_texts(workspace, texts)  # a copy that was lost is put back
         return
     if own_manifest(workspace) is not None:
         raise UsageError("--text: a dataset that is rebuilt has the texts of its manifest")
