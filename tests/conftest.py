@@ -14,7 +14,8 @@ sys.path[:0] = [
 ]
 
 from makers import Clip, make
-from worlds import shared_plans
+from rebuilding import at, run
+from worlds import RECIPE, shared_plans
 
 from v2a_data.console import Console
 from v2a_data.engine import SerialEngine
@@ -41,6 +42,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
     render_world(shared_plans(), folder, SerialEngine(), lambda: None)
     return folder
+
+
+@pytest.fixture(scope="session")
+def made(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of the small world, and its manifest `m.parquet` beside it. Not to be written to."""
+    root = tmp_path_factory.mktemp("made") / "w"
+    source = ("--source", "synthetic", "--input", world, "--limit", 7)
+    run("fetch", *source, "--recipe", RECIPE, "--set", "splits.test=1", *at(root))
+    run("curate", *at(root))
+    run("shard", "--samples-per-shard", 2, *at(root))
+    run("export", root.parent / "m.parquet", *at(root))
+    return root
 
 
 @pytest.fixture

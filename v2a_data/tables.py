@@ -39,9 +39,14 @@ def load_index(shards: Path) -> "pd.DataFrame":
 def load_manifest(workspace: Path) -> "pd.DataFrame":
     """One row per clip of the workspace's recipe: ids, times, labels, verdict, reasons, split, sample
     counts, media hash. `not_for_use` is true where tiny models judged.
+
+    A file from `v2a-data export` works too: one row per sample, columns of `schema.MANIFEST`, every value checked.
     """
+    from v2a_data.manifest import read_manifest
     from v2a_data.models.choice import not_for_use
 
+    if workspace.is_file():
+        return read_manifest(workspace)  # type: ignore[no-any-return]
     with Workspace.read(workspace) as opened:
         recipe = opened.recipe()
     stamp, recipe_hash = not_for_use(recipe), recipe.hash if recipe else ""

@@ -45,9 +45,10 @@ COMMON = {
 }
 COMMANDS = {
     ("v2a-data", "labels"): set(),
-    ("v2a-data", "fetch"): {"--label", "--source", "--input", "--ids-only", "--ids-file", "--url", "--limit", "--dry-run", "--force"},
+    ("v2a-data", "fetch"): {"--label", "--source", "--input", "--ids-only", "--ids-file", "--url", "--manifest", "--limit", "--dry-run", "--force"},
     ("v2a-data", "curate"): {"--only", "--models", "--dry-run", "--force"},
-    ("v2a-data", "shard"): {"--samples-per-shard", "--dry-run", "--force"},
+    ("v2a-data", "shard"): {"--samples-per-shard", "--text", "--dry-run", "--force"},
+    ("v2a-data", "export"): {"--without", "--dry-run", "--force"},
     ("v2a-data", "run"): {"--until-kept", "--models", "--dry-run", "--force"},
     ("v2a-data", "status"): set(),
     ("v2a-data", "explain"): set(),

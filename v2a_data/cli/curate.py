@@ -28,25 +28,35 @@ def curate(
     from v2a_data.cli.recipes import choose_recipe
     from v2a_data.curate.stage import STEPS
     from v2a_data.curate.stage import curate as run_curate
+    from v2a_data.manifest import own_manifest
     from v2a_data.models.choice import with_models
+    from v2a_data.rebuild import check_recipe
     from v2a_data.scorers import SCORERS
 
     if only is not None and only not in STEPS:
         raise UsageError(f"--only {only!r}: expected one of {', '.join(STEPS)}")
     console = common.console
     with common.open_workspace(dry_run=dry_run) as workspace:
-        recipe = with_models(choose_recipe(workspace, common), models)
+        recipe = choose_recipe(workspace, common)
+        manifest = own_manifest(workspace)
+        if manifest is None:
+            recipe = with_models(recipe, models)
+        else:
+            check_recipe(manifest, recipe)
+            if models is not None or only is not None:
+                raise UsageError("--models and --only: a dataset that is rebuilt takes every verdict from its manifest")
         fetched = workspace.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'")
         if dry_run:
+            scorers = list(recipe.scorers) if manifest is None else []
+            words = ", ".join(scorers) or ("no scorers" if manifest is None else "what the manifest says")
             console.result(
-                {"dry_run": True, "videos": fetched, "scorers": list(recipe.scorers)},
-                f"would curate {fetched} videos with {', '.join(recipe.scorers) or 'no scorers'}",
+                {"dry_run": True, "videos": fetched, "scorers": scorers}, f"would curate {fetched} videos with {words}"
             )
             return ExitCode.OK
         workspace.adopt(recipe, force=force)
         with common.record(workspace) as record:
             record.note(recipe=recipe.name, recipe_hash=recipe.hash)
-            needs_engine = bool(recipe.scorers) and only in (None, "score")
+            needs_engine = manifest is None and bool(recipe.scorers) and only in (None, "score")
             uses_models = any(SCORERS[name].uses_model for name in recipe.scorers)
             engine = common.engine(models=uses_models) if needs_engine else common.in_order()
             try:

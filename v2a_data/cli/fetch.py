@@ -26,6 +26,10 @@ def fetch(
     url: Annotated[
         list[str] | None, typer.Option("--url", help="A YouTube address; may be given several times.")
     ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", metavar="FILE", help="Rebuild the dataset of a file from `v2a-data export`."),
+    ] = None,
     limit: Annotated[
         str | None,
         typer.Option(
@@ -42,28 +46,50 @@ def fetch(
     \b
     v2a-data fetch --label Airplane
     v2a-data fetch --source local --input my-videos --label Dog
+    v2a-data fetch --manifest manifest.parquet
     """
+    from v2a_data import rebuild
     from v2a_data.cli.recipes import choose_recipe
     from v2a_data.fetch import stage
+    from v2a_data.recipe import merge
     from v2a_data.sources import SOURCES
     from v2a_data.sources.base import Source
     from v2a_data.sources.ids import Ids
+    from v2a_data.sources.manifest import FromManifest
 
     wanted = parse_limit(limit)
     lines = _lines(ids_file, url or [])
     console = common.console
     with common.open_workspace(dry_run=dry_run, create=True) as workspace:
-        recipe = choose_recipe(
-            workspace, common, label or [], source, str(Path(input).expanduser().resolve()) if input else None
+        folder = str(Path(input).expanduser().resolve()) if input else None
+        given = rebuild.choose(workspace, manifest)
+        if given is not None:
+            if label or source or common.recipe or lines is not None:
+                raise UsageError(
+                    "--label, --source, --recipe, --ids-file and --url: a manifest says all of that itself",
+                    hint="beside --manifest only --input, --limit and --set of addresses and pacing make sense",
+                )
+            over = merge({"source": {"input": folder}} if folder else {}, common.overrides())
+            recipe = rebuild.recipe_of(given, workspace.recipe(), over)
+        else:
+            recipe = choose_recipe(workspace, common, label or [], source, folder)
+        chosen: Source = (
+            FromManifest(given)
+            if given is not None
+            else Ids(lines)
+            if lines is not None
+            else SOURCES[recipe.source.name]()
         )
-        chosen: Source = Ids(lines) if lines is not None else SOURCES[recipe.source.name]()
         listed = stage.expected(workspace, recipe, chosen)
-        target = None if wanted == "all" else wanted if isinstance(wanted, int) else recipe.fetch.target_videos
+        usual = recipe.fetch.target_videos if given is None else None
+        target = None if wanted == "all" else wanted if isinstance(wanted, int) else usual
         console.say(stage.announcement(workspace, recipe, chosen, listed, target))
         if dry_run:
             console.result({"dry_run": True, "listed": listed, "target": target}, "nothing was fetched")
             return ExitCode.OK
         workspace.adopt(recipe, force=force)
+        if given is not None:
+            rebuild.begin(workspace, given)
         with common.record(workspace) as record:
             if ids_only:
                 result = stage.list_only(workspace, recipe, chosen, wanted if isinstance(wanted, int) else None)
@@ -76,16 +102,16 @@ def fetch(
             record.note(
                 fetched=result.fetched, failed=result.failed, reasons=dict(result.reasons), states=result.states
             )
-        console.result(
-            {
-                "fetched": result.fetched,
-                "failed": result.failed,
-                "duplicate_files": result.twins,
-                "reasons": dict(result.reasons),
-                "videos": result.states,
-            },
-            _summary(result, target),
-        )
+        values = {
+            "fetched": result.fetched,
+            "failed": result.failed,
+            "duplicate_files": result.twins,
+            "reasons": dict(result.reasons),
+            "videos": result.states,
+        }
+        missing = rebuild.missing_videos(workspace) if given is not None else []
+        values |= {"missing": missing} if given is not None else {}
+        console.result(values, "\n".join([*_missing(missing), _summary(result, target)]))
     return ExitCode.PARTIAL if result.states.get("later") else ExitCode.OK
 
 
@@ -103,6 +129,12 @@ def _lines(ids_file: str | None, urls: list[str]) -> list[str] | None:
             raise UsageError(f"--ids-file {ids_file}: no such file")
         lines += Path(ids_file).read_text(encoding="utf-8", errors="replace").splitlines()
     return lines
+
+
+def _missing(videos: list[dict[str, str]], most: int = 20) -> list[str]:
+    """Lines for the videos of a manifest that are not to be had."""
+    lines = [f"not here: {row['video_id']}  {row['state']}: {row['reason']}" for row in videos[:most]]
+    return lines + ([f"and {len(videos) - most} more, all in --json"] if len(videos) > most else [])
 
 
 def _summary(result: "FetchResult", target: int | None) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from v2a_data.cli.common import Common, DryRun, Force, ModelsOption
-from v2a_data.errors import ExitCode
+from v2a_data.errors import ExitCode, UsageError
 
 _FIRST_ROUND = 20
 
@@ -30,6 +30,7 @@ def run(
     from v2a_data.cli.recipes import choose_recipe
     from v2a_data.curate.stage import curate, verdicts
     from v2a_data.fetch import stage
+    from v2a_data.manifest import own_manifest
     from v2a_data.models.choice import require, with_models
     from v2a_data.scorers import SCORERS
     from v2a_data.sources import SOURCES
@@ -37,6 +38,8 @@ def run(
     common = replace(common, recipe=name)
     console = common.console
     with common.open_workspace(dry_run=dry_run, create=True) as workspace:
+        if own_manifest(workspace) is not None:
+            raise UsageError(f"{workspace.root} is rebuilt from a manifest", hint="go on with fetch, curate and shard")
         recipe = with_models(choose_recipe(workspace, common), models)
         source = SOURCES[recipe.source.name]()
         listed = stage.expected(workspace, recipe, source)

@@ -1,11 +1,12 @@
 """`v2a-data shard`: cut the kept clips and write them as WebDataset shards."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from v2a_data.cli.common import Common, DryRun, Force
-from v2a_data.errors import ExitCode
+from v2a_data.errors import ExitCode, UsageError
 
 
 def shard(
@@ -13,20 +14,33 @@ def shard(
     samples_per_shard: Annotated[
         int | None, typer.Option("--samples-per-shard", min=1, metavar="N", help="Samples in one tar.")
     ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", metavar="FILE", help="Captions: .csv or .parquet with text, and video_id or clip_id."),
+    ] = None,
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
     """Cut kept clips exactly and write them as shards.
 
-    Every clip is decoded back and checked; shards and their index go to <workspace>/shards.
+    Every clip is decoded back and checked; shards, their index and the dataset card go to <workspace>/shards.
     """
     from v2a_data.cli.recipes import choose_recipe
+    from v2a_data.manifest import own_manifest
+    from v2a_data.rebuild import REPORT, check_recipe, compare
+    from v2a_data.shards.given import read_texts
     from v2a_data.shards.write import check_kept
     from v2a_data.shards.write import shard as run_shard
 
     console = common.console
+    texts = read_texts(text) if text is not None else None
     with common.open_workspace(dry_run=dry_run) as workspace:
         recipe = choose_recipe(workspace, common)
+        manifest = own_manifest(workspace)
+        if manifest is not None:
+            check_recipe(manifest, recipe)
+            if samples_per_shard is not None or texts is not None:
+                raise UsageError("--samples-per-shard and --text: a dataset that is rebuilt has those of its manifest")
         if dry_run:
             sql = (
                 "SELECT COUNT(*) FROM clips WHERE recipe_hash = ? AND verdict = 'keep' "
@@ -40,19 +54,28 @@ def shard(
         with common.record(workspace) as record:
             engine = common.engine()
             try:
-                result = run_shard(workspace, recipe, engine, console, samples_per_shard=samples_per_shard, force=force)
+                result = run_shard(
+                    workspace, recipe, engine, console, samples_per_shard=samples_per_shard, texts=texts, force=force
+                )
             finally:
                 engine.close()
             refused = dict(result.refused)
-            record.note(recipe_hash=recipe.hash, written=result.written, refused=refused, samples=result.samples)
+            values = {
+                "written": result.written,
+                "refused": refused,
+                "shards": result.shards,
+                "samples": result.samples,
+            }
+            beside = compare(workspace, manifest, workspace.reports / REPORT) if manifest is not None else None
+            if beside is not None:
+                values["rebuild"] = beside.to_json()
+            record.note(recipe_hash=recipe.hash, **values)
         splits = ", ".join(f"{count} {name}" for name, count in result.samples.items())
         lines = [
             f"wrote {result.written} samples now, refused {sum(refused.values())}; {result.shards} shards: {splits}"
         ]
         lines += [f"  {count:5d}  {reason}" for reason, count in result.refused.most_common()]
+        lines += beside.lines() if beside is not None else []
         lines.append(f"in {workspace.shards}; next: v2a train")
-        console.result(
-            {"written": result.written, "refused": refused, "shards": result.shards, "samples": result.samples},
-            "\n".join(lines),
-        )
-    return ExitCode.OK
+        console.result(values, "\n".join(lines))
+    return ExitCode.PARTIAL if beside is not None and beside.incomplete else ExitCode.OK

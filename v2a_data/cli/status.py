@@ -7,13 +7,18 @@ from v2a_data.errors import ExitCode
 
 
 def status(common: Common) -> int:
-    """Videos by state and reason, clips by verdict, samples by split."""
+    """Videos by state and reason, clips by verdict, samples by split; a rebuilt dataset beside its manifest."""
     from v2a_data.console import table
+    from v2a_data.manifest import own_manifest
+    from v2a_data.rebuild import compare
     from v2a_data.shards.format import STAMP
     from v2a_data.workspace import Workspace
 
     with Workspace.read(common.workspace) as workspace:
         values = overview(workspace)
+        manifest = own_manifest(workspace)
+        rebuilt = compare(workspace, manifest) if manifest is not None else None
+        values |= {"rebuild": rebuilt.to_json()} if rebuilt is not None else {}
     videos, clips, samples = values["videos"], values["clips"], values["samples"]
     lines = [f"{common.workspace}: recipe {values['recipe']['name']} ({values['recipe']['hash']})"]
     lines += [STAMP, ""] if values["not_for_use"] else [""]
@@ -29,6 +34,8 @@ def status(common: Common) -> int:
     lines += ["", table(("samples", "count"), [*samples["by_split"].items(), ("all", samples["total"])])]
     if samples["refused"]:
         lines += ["", table(("refused because", "count"), list(samples["refused"].items()))]
+    if rebuilt is not None:
+        lines += ["", *rebuilt.lines()]
     common.console.result(values, "\n".join(lines))
     return ExitCode.OK
 

@@ -12,6 +12,8 @@ from v2a_data.curate.splits import split_clips
 from v2a_data.curate.stretches import mark
 from v2a_data.engine import Engine
 from v2a_data.errors import NothingError
+from v2a_data.manifest import own_manifest
+from v2a_data.rebuild import check_recipe, lay
 from v2a_data.recipe import Recipe
 from v2a_data.workspace import Workspace
 
@@ -32,11 +34,21 @@ class CurateResult:
 def curate(
     workspace: Workspace, recipe: Recipe, engine: Engine, console: Console, steps: Iterable[str] = STEPS
 ) -> CurateResult:
-    """Run the steps in their order. Raises `NothingError` in a workspace without fetched videos."""
+    """Run the steps in their order; a workspace that follows a manifest takes all of them from there.
+
+    Raises `NothingError` in a workspace without fetched videos.
+    """
     ledger, wanted = workspace.ledger, set(steps)
     if not ledger.value("SELECT 1 FROM videos WHERE state = 'fetched' LIMIT 1"):
         raise NothingError(f"{workspace.root} holds no fetched videos", hint="run `v2a-data fetch` first")
     result = CurateResult()
+    manifest = own_manifest(workspace)
+    if manifest is not None:
+        check_recipe(manifest, recipe)
+        lay(workspace, manifest)
+        wanted = set()
+        sql = "SELECT split, COUNT(*) FROM clips JOIN splits USING (clip_id) WHERE recipe_hash = ? GROUP BY 1"
+        result.splits = Counter({row[0]: row[1] for row in ledger.rows(sql, (recipe.hash,))})
     if "score" in wanted:
         result.scored = score(workspace, recipe, engine, console)
     if "rules" in wanted:

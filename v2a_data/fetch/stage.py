@@ -43,7 +43,12 @@ class FetchResult:
 
 def parallel(recipe: Recipe, source: Source) -> bool:
     """Whether several videos may be fetched at once: not from a site that wants pauses."""
-    return recipe.fetch.sleep_s[1] == 0 or source.name in OFFLINE
+    return recipe.fetch.sleep_s[1] == 0 or _offline(source)
+
+
+def _offline(source: Source) -> bool:
+    """Whether everything that the source lists is a file."""
+    return source.name in OFFLINE or bool(getattr(source, "offline", False))
 
 
 def expected(workspace: Workspace, recipe: Recipe, source: Source) -> int | None:
@@ -61,7 +66,7 @@ def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: i
     labels = ", ".join(recipe.labels) or "all labels"
     count = "" if listed is None else f"{listed} "
     start = f"{source.name} lists {count}videos of {labels}; {have} are here"
-    if source.name in OFFLINE:
+    if _offline(source):
         return f"{start}; {videos} to link or copy"
     if parallel(recipe, source):
         return f"{start}; up to {videos} to fetch"
@@ -234,7 +239,9 @@ class _Run:
 def _listing(workspace: Workspace, source: Source, recipe: Recipe) -> Listing:
     """Keys that need no more listing, and those resolved earlier whose download is still to come."""
     ledger = workspace.ledger
-    rows = ledger.rows("SELECT source_key, native_id, state FROM videos WHERE source = ?", (source.name,))
+    # The videos of a manifest have the names of the sources that named them first.
+    sql = "SELECT source_key, native_id, state FROM videos WHERE source = ?1 OR ?1 = 'manifest'"
+    rows = ledger.rows(sql, (source.name,))
     twins = ledger.rows("SELECT message FROM attempts WHERE class = 'duplicate_file'")
     waiting = {row["source_key"]: row["native_id"] for row in rows if row["state"] in WAITING}
     known = {row["source_key"] for row in rows} - waiting.keys() | {row["message"] for row in twins}

@@ -80,6 +80,21 @@ class ShardSet:
             raise FatalError(f"{entry.shard}: {entry.key} holds the JSON of {values.get('key')!r}")
         return Sample(entry, values, mp4)
 
+    def values(self, entry: Entry) -> dict[str, Any]:
+        """The JSON of one sample alone; its hash, which covers the media too, is not compared."""
+        if entry.json_bytes > _MAX_JSON:
+            raise FatalError(f"{entry.shard}: {entry.key}.json has {entry.json_bytes} bytes")
+        path = self._path(entry.shard)
+        with path.open("rb") as file:
+            body = _slice(file, entry.json_offset, entry.json_bytes, path, entry.key)
+        try:
+            values = json.loads(body)
+        except ValueError:
+            values = None
+        if not isinstance(values, dict) or values.get("key") != entry.key:
+            raise FatalError(f"{entry.shard}: the JSON of {entry.key} is damaged")
+        return values
+
     def _path(self, name: str) -> Path:
         path = (self.folder / name).resolve()
         if not path.is_relative_to(self.folder.resolve()):

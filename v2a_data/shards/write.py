@@ -17,16 +17,20 @@ from v2a_data.errors import ItemError, NothingError, UsageError
 from v2a_data.files import whole_file
 from v2a_data.ids import split_clip_id
 from v2a_data.ledger import Ledger, Row
+from v2a_data.manifest import own_manifest
 from v2a_data.media.client import shared_child, twice
 from v2a_data.media.cut import CutSpec
 from v2a_data.media.probe import Probe
 from v2a_data.models.choice import not_for_use
 from v2a_data.progress import Progress
+from v2a_data.rebuild import plan_shards
 from v2a_data.recipe import Recipe, digest
 from v2a_data.runs import package_version
 from v2a_data.scorers import SCORERS
 from v2a_data.scores import read_scores
+from v2a_data.shards.card import write_card
 from v2a_data.shards.format import INDEX_FILE, SPLITS, label_text, shard_name, shard_number
+from v2a_data.shards.given import Texts, given_values, keep_texts, same_texts
 from v2a_data.shards.tar import Member, write_shard
 from v2a_data.sources import SOURCES
 from v2a_data.workspace import Workspace
@@ -57,10 +61,11 @@ class CutRequest:
 
 @dataclass(frozen=True)
 class CutAnswer:
-    """One result per clip: fields of `media.cut.CutResult`, by clip id."""
+    """One result per clip: fields of `media.cut.CutResult`, by clip id; and the build that cut them."""
 
     request: CutRequest
     results: dict[str, dict[str, Any]]
+    build: str = ""
 
 
 def shard(
@@ -70,23 +75,31 @@ def shard(
     console: Console,
     *,
     samples_per_shard: int | None = None,
+    texts: Texts | None = None,
     force: bool = False,
 ) -> ShardResult:
-    """Write every kept clip that is in no shard yet; finished shards are left alone.
+    """Write every kept clip that is in no shard yet, beside them index and card; finished shards are left alone.
 
-    Raises `NothingError` without kept clips, `UsageError` where shards of another recipe stand
-    and `force` is not set. Call `check_kept` before the workspace adopts a recipe.
+    `texts` are kept and used by later calls too. Raises `NothingError` without kept clips, `UsageError` where
+    shards of another recipe or with other texts stand and `force` is not set. Call `check_kept` before the
+    workspace adopts a recipe.
     """
     ledger = workspace.ledger
     check_kept(workspace, recipe)
     _check_recipe(workspace, recipe, force)
-    _plan(ledger, recipe, samples_per_shard or recipe.shard.samples_per_shard)
+    _take_texts(workspace, recipe, texts, force)
+    manifest = given_values(workspace).manifest
+    if manifest is not None:
+        plan_shards(ledger, manifest)
+    else:
+        _plan(ledger, recipe, samples_per_shard or recipe.shard.samples_per_shard)
     total = ledger.value("SELECT COUNT(*) FROM plans WHERE stage = 'shard'")
     run = _Run(workspace, recipe)
     if total:
         with console.progress("shard", total, "clips") as progress:
             run.start(engine, progress)
     write_index(workspace, recipe)
+    write_card(workspace, recipe)
     run.result.shards = ledger.value("SELECT COUNT(*) FROM shards")
     run.result.samples = {
         row[0]: row[1] for row in ledger.rows("SELECT split, SUM(samples) FROM shards GROUP BY 1 ORDER BY 1")
@@ -118,10 +131,36 @@ def _check_recipe(workspace: Workspace, recipe: Recipe, force: bool) -> None:
             f"{workspace.shards} holds samples of recipe {others[0][0]}, not {recipe.hash}",
             hint="--force replaces them; or use another workspace with -w",
         )
-    names = [row[0] for row in ledger.rows("SELECT shard FROM shards WHERE recipe_hash != ?", (recipe.hash,))]
+    _take_back(workspace, recipe, [row[0] for row in others])
+
+
+def _take_texts(workspace: Workspace, recipe: Recipe, texts: Texts | None, force: bool) -> None:
+    """Make texts the workspace's own, unless samples with other ones stand."""
+    if texts is None:
+        return
+    if same_texts(workspace, texts):
+        keep_texts(workspace, texts)  # a copy that was lost is put back
+        return
+    if own_manifest(workspace) is not None:
+        raise UsageError("--text: a dataset that is rebuilt has the texts of its manifest")
+    if workspace.ledger.value("SELECT 1 FROM samples WHERE state = 'written' LIMIT 1"):
+        if not force:
+            raise UsageError(
+                f"{workspace.shards} holds samples with other texts than those of {texts.path}",
+                hint="--force writes all of them again; or use another workspace with -w",
+            )
+        _take_back(workspace, recipe, [recipe.hash])
+    keep_texts(workspace, texts)
+
+
+def _take_back(workspace: Workspace, recipe: Recipe, hashes: Sequence[str]) -> None:
+    """Forget and remove the samples and shards of some recipes."""
+    ledger, chosen = workspace.ledger, (json.dumps(hashes),)
+    where = "WHERE recipe_hash IN (SELECT value FROM json_each(?))"
+    names = [row[0] for row in ledger.rows(f"SELECT shard FROM shards {where}", chosen)]  # noqa: S608
     with ledger.transaction():
-        ledger.execute("DELETE FROM samples WHERE recipe_hash != ?", (recipe.hash,))
-        ledger.execute("DELETE FROM shards WHERE recipe_hash != ?", (recipe.hash,))
+        ledger.execute(f"DELETE FROM samples {where}", chosen)  # noqa: S608
+        ledger.execute(f"DELETE FROM shards {where}", chosen)  # noqa: S608
     write_index(workspace, recipe)
     for name in names:
         (workspace.shards / name).unlink(missing_ok=True)
@@ -174,13 +213,18 @@ class _Run:
         self.result = ShardResult()
         self.open: dict[str, int] = {}
         self.cut: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
-        self.models = _models(recipe)
+        self.builds: dict[str, set[str]] = defaultdict(set)
+        self.given = given_values(workspace)
+        # A manifest's recipe comes from outside: the models it names are neither needed nor looked at.
+        self.scorers = {} if self.given.manifest else {spec.name: spec.hash for spec in scorer_specs(recipe)}
+        self.models = [] if self.given.manifest else _models(recipe)
         self.not_for_use = not_for_use(recipe)
 
     def start(self, engine: Engine, progress: Progress) -> None:
         def record(_: Job, answer: CutAnswer) -> None:
             name = answer.request.shard
             self.cut[name].update(answer.results)
+            self.builds[name].add(answer.build)
             self.open[name] -= 1
             if self.open[name] == 0:
                 self._write(name)
@@ -248,6 +292,7 @@ class _Run:
                 self.ledger.insert(
                     schema.SHARDS, [{**about, "bytes": written.bytes, "sha256": written.sha256}], existing="replace"
                 )
+                self.ledger.set_meta(f"build/{name}", " / ".join(sorted(self.builds.pop(name) - {""})))
             for row in rows:
                 if row["state"] == "refused":
                     video_id = split_clip_id(row["clip_id"])[0]
@@ -268,14 +313,15 @@ class _Run:
             "WHERE p.stage = 'shard' AND p.name = ? ORDER BY c.clip_id"
         )
         rows = [row for row in self.ledger.rows(sql, (self.recipe.hash, name)) if row["clip_id"] in kept]
-        specs = {spec.name: spec.hash for spec in scorer_specs(self.recipe)}
         scores = (
-            read_scores(self.ledger, self.workspace.root, specs, sorted({row["video_id"] for row in rows}))
+            read_scores(self.ledger, self.workspace.root, self.scorers, sorted({row["video_id"] for row in rows}))
             if rows
             else {}
         )
+        given = self.given.values(row["clip_id"] for row in rows)
         for row in rows:
-            yield self._sample(row, kept[row["clip_id"]], scores.get(row["video_id"], {}))
+            sample = self._sample(row, kept[row["clip_id"]], scores.get(row["video_id"], {}))
+            yield sample | given.get(row["clip_id"], {})
 
     def _sample(self, row: Row, cut: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
         section, recipe = self.recipe.shard, self.recipe
@@ -325,11 +371,13 @@ def cut_clips(request: CutRequest) -> CutAnswer:
 
     try:
         results = twice(job)
+        build = shared_child().build()
     except ItemError as error:
         shutil.rmtree(folder, ignore_errors=True)
         failed = {"reason": error.reason, "message": error.message, "path": None}
         return CutAnswer(request, {clip_id: dict(failed) for clip_id, _, _ in request.spans})
-    return CutAnswer(request, {span[0]: result for span, result in zip(request.spans, results, strict=True)})
+    results_by_id = {span[0]: result for span, result in zip(request.spans, results, strict=True)}
+    return CutAnswer(request, results_by_id, build)
 
 
 def _window_values(scores: dict[str, Any], name: str, start_s: float, stop_s: float) -> list[float | None]:

@@ -7,6 +7,7 @@ SOURCES = Registry(
     {
         "ids": "v2a_data.sources.ids:Ids",
         "local": "v2a_data.sources.local:Local",
+        "manifest": "v2a_data.sources.manifest:FromManifest",
         "synthetic": "v2a_data.sources.synthetic:Synthetic",
         "youtube8m": "v2a_data.sources.youtube8m:YouTube8M",
     },
