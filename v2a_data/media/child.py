@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from v2a_data.errors import ItemError
+from v2a_data.media.count import count
 from v2a_data.media.cut import CutSpec, cut
 from v2a_data.media.grid import Grid
 from v2a_data.media.limits import limit_this_process
@@ -43,6 +44,9 @@ class Server:
     def cut(self, path: str, spans: list[tuple[float, float]], spec: dict[str, Any], folder: str) -> Any:
         pairs = [(float(start_s), float(stop_s)) for start_s, stop_s in spans]
         return [asdict(result) for result in cut(path, pairs, CutSpec.from_json(spec), folder)]
+
+    def count(self, path: str, fps: str) -> Any:
+        return asdict(count(path, Fraction(fps)))
 
     def grid_open(self, path: str, width: int, height: int, fps: str) -> Any:
         self.grid = Grid(path, width, height, Fraction(fps))
@@ -107,7 +111,7 @@ def main() -> None:
     _exit_with_parent()
     limit_this_process()
     server = Server()
-    jobs = {name: getattr(server, name) for name in ("probe", "tap", "cut", "grid_open", "grid_take")}
+    jobs = {name: getattr(server, name) for name in ("probe", "tap", "cut", "count", "grid_open", "grid_take")}
     while (request := read_message(requests)) is not None:
         reply = answer(jobs, request)
         write_message(answers, reply)
