@@ -314,6 +314,8 @@ class _Check:
         for key in self.rows or ():
             if key not in self.seen and key not in named:
                 self.find("missing_sample", key, "the index has it, the shard does not")
+        if not self.seen and not self.report.findings:
+            self.find("missing_sample", None, "it holds no samples")
         if self.rows is None and self.known and len(self.seen) != self.known.samples and not self.report.findings:
             self.find("missing_sample", None, f"{len(self.seen)} samples, {self.known.samples} were written")
 
