@@ -276,6 +276,8 @@ INDEX = Table(
         _text("label", "label", null=False),
         _text("split", "train, validation or test", null=False),
         _text("group_id", "duplicate group", null=False),
+        Column("picture_error_s", "real", "largest distance of a shown frame from its grid time", "s"),
+        Column("sound_error_samples", "int", "lag against the source's sound; null: nothing to correlate"),
     ),
 )
 MANIFEST = Table(

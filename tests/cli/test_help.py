@@ -48,6 +48,8 @@ COMMANDS = {
     ("v2a-data", "fetch"): {"--label", "--source", "--input", "--ids-only", "--ids-file", "--url", "--manifest", "--limit", "--dry-run", "--force"},
     ("v2a-data", "curate"): {"--only", "--models", "--dry-run", "--force"},
     ("v2a-data", "shard"): {"--samples-per-shard", "--text", "--dry-run", "--force"},
+    ("v2a-data", "verify"): {"--deep", "--seed"},
+    ("v2a-data", "repair"): {"--dry-run"},
     ("v2a-data", "export"): {"--without", "--dry-run", "--force"},
     ("v2a-data", "run"): {"--until-kept", "--models", "--dry-run", "--force"},
     ("v2a-data", "status"): set(),

@@ -1,6 +1,21 @@
 """The `v2a-data` command line: thin commands that parse, call one function, print."""
 
-from v2a_data.cli import curate, doctor, explain, export, fetch, labels, models, recipe, run, shard, status, synth
+from v2a_data.cli import (
+    curate,
+    doctor,
+    explain,
+    export,
+    fetch,
+    labels,
+    models,
+    recipe,
+    repair,
+    run,
+    shard,
+    status,
+    synth,
+    verify,
+)
 from v2a_data.cli.common import VersionOption, command, new_app
 
 app = new_app(
@@ -23,6 +38,8 @@ command(app, "labels")(labels.labels)
 command(app, "fetch")(fetch.fetch)
 command(app, "curate")(curate.curate)
 command(app, "shard")(shard.shard)
+command(app, "verify")(verify.verify)
+command(app, "repair")(repair.repair)
 command(app, "export")(export.export)
 command(app, "run")(run.run)
 command(app, "status")(status.status)

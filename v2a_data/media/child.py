@@ -20,6 +20,7 @@ import numpy as np
 
 from v2a_data.errors import ItemError
 from v2a_data.media.build import build
+from v2a_data.media.count import count
 from v2a_data.media.cut import CutSpec, cut
 from v2a_data.media.grid import Grid
 from v2a_data.media.limits import limit_this_process
@@ -44,6 +45,9 @@ class Server:
     def cut(self, path: str, spans: list[tuple[float, float]], spec: dict[str, Any], folder: str) -> Any:
         pairs = [(float(start_s), float(stop_s)) for start_s, stop_s in spans]
         return [asdict(result) for result in cut(path, pairs, CutSpec.from_json(spec), folder)]
+
+    def count(self, path: str, fps: str) -> Any:
+        return asdict(count(path, Fraction(fps)))
 
     def build(self) -> Any:
         return build()
@@ -111,7 +115,7 @@ def main() -> None:
     _exit_with_parent()
     limit_this_process()
     server = Server()
-    jobs = {name: getattr(server, name) for name in ("probe", "tap", "cut", "build", "grid_open", "grid_take")}
+    jobs = {name: getattr(server, name) for name in ("probe", "tap", "cut", "count", "build", "grid_open", "grid_take")}
     while (request := read_message(requests)) is not None:
         reply = answer(jobs, request)
         write_message(answers, reply)

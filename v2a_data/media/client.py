@@ -60,6 +60,10 @@ class MediaChild:
         """Versions of PyAV and of the FFmpeg inside it (`media.build.build`)."""
         return str(self._call(_BASE_S, "build"))
 
+    def count(self, path: Path, fps: Fraction, duration_s: float) -> dict[str, Any]:
+        """Decode a finished sample and count what it holds (fields of `media.count.Counted`)."""
+        return dict(self._call(_deadline(duration_s), "count", path=str(path), fps=str(fps)))
+
     def grid_open(self, path: Path, width: int, height: int, fps: Fraction) -> None:
         """Start handing out the frames of a video (`media.grid.Grid`)."""
         self._call(_BASE_S, "grid_open", path=str(path), width=width, height=height, fps=str(fps))

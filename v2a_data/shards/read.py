@@ -13,7 +13,7 @@ from typing import Any
 from v2a_data.errors import FatalError, UsageError, nearest
 from v2a_data.shards.format import INDEX_FILE, KEY
 
-_MAX_JSON = 1_000_000
+MAX_JSON = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Entry:
     label: str
     split: str
     group_id: str
+    picture_error_s: float | None = None
+    sound_error_samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class ShardSet:
     def read(self, entry: Entry, *, verify: bool = False) -> Sample:
         """Read one sample; `verify` compares its hash with the index."""
         path = self._path(entry.shard)
-        if entry.json_bytes > _MAX_JSON:
+        if entry.json_bytes > MAX_JSON:
             raise FatalError(f"{entry.shard}: {entry.key}.json has {entry.json_bytes} bytes")
         with path.open("rb") as file:
             mp4 = _slice(file, entry.mp4_offset, entry.mp4_bytes, path, entry.key)
@@ -82,7 +84,7 @@ class ShardSet:
 
     def values(self, entry: Entry) -> dict[str, Any]:
         """The JSON of one sample alone; its hash, which covers the media too, is not compared."""
-        if entry.json_bytes > _MAX_JSON:
+        if entry.json_bytes > MAX_JSON:
             raise FatalError(f"{entry.shard}: {entry.key}.json has {entry.json_bytes} bytes")
         path = self._path(entry.shard)
         with path.open("rb") as file:
@@ -119,7 +121,8 @@ def open_shards(folder: Path) -> ShardSet:
     path = folder / INDEX_FILE
     if not path.is_file():
         raise UsageError(f"{folder} holds no {INDEX_FILE}", hint="run `v2a-data shard`, or name a folder of shards")
-    names = list(Entry.__dataclass_fields__)
+    there = pq.read_schema(path).names
+    names = [name for name in Entry.__dataclass_fields__ if name in there]
     table = pq.read_table(path, columns=names, page_checksum_verification=True)
     entries = [Entry(**row) for row in table.to_pylist()]
     for entry in entries:

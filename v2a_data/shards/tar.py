@@ -15,11 +15,19 @@ from v2a_data.shards.format import KEY, ordered
 
 @dataclass(frozen=True)
 class Member:
-    """A sample on its way into a shard: its JSON fields and the file with its media."""
+    """A sample on its way into a shard: its JSON fields and the file with its media.
+
+    `body` is its JSON as it stood in a shard before, byte for byte; else it is made from `values`.
+    """
 
     key: str
     values: dict[str, Any]
     media: Path
+    body: bytes | None = None
+
+    def json(self) -> bytes:
+        """The bytes of its JSON. Raises `ValueError` for other fields than the contract's."""
+        return json_bytes(self.values) if self.body is None else self.body
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,11 @@ class WrittenShard:
     bytes: int
     sha256: str
     places: list[dict[str, Any]]
+
+
+def json_bytes(values: dict[str, Any]) -> bytes:
+    """A sample's JSON as it stands in a shard. Raises `ValueError` for other fields than the contract's."""
+    return json.dumps(ordered(values), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def write_shard(path: Path, members: Sequence[Member]) -> WrittenShard:
@@ -44,7 +57,7 @@ def write_shard(path: Path, members: Sequence[Member]) -> WrittenShard:
             for member in sorted(members, key=lambda m: m.key):
                 if not KEY.match(member.key):
                     raise FatalError(f"{member.key!r} cannot be the key of a sample")
-                body = json.dumps(ordered(member.values), ensure_ascii=False, separators=(",", ":")).encode()
+                body = member.json()
                 media = member.media.read_bytes()
                 hashes[member.key] = hashlib.sha256(media + body).hexdigest()
                 writer.write({"__key__": member.key, "json": body, "mp4": media})

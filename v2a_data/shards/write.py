@@ -14,7 +14,6 @@ from v2a_data.console import Console
 from v2a_data.curate.score import scorer_specs
 from v2a_data.engine import Engine, Job, Step
 from v2a_data.errors import ItemError, NothingError, UsageError
-from v2a_data.files import whole_file
 from v2a_data.ids import split_clip_id
 from v2a_data.ledger import Ledger, Row
 from v2a_data.manifest import own_manifest
@@ -29,8 +28,9 @@ from v2a_data.runs import package_version
 from v2a_data.scorers import SCORERS
 from v2a_data.scores import read_scores
 from v2a_data.shards.card import write_card
-from v2a_data.shards.format import INDEX_FILE, SPLITS, label_text, shard_name, shard_number
+from v2a_data.shards.format import SPLITS, label_text, shard_name, shard_number
 from v2a_data.shards.given import Texts, given_values, keep_texts, same_texts
+from v2a_data.shards.index import index_row, write_index
 from v2a_data.shards.tar import Member, write_shard
 from v2a_data.sources import SOURCES
 from v2a_data.workspace import Workspace
@@ -94,7 +94,7 @@ def shard(
     else:
         _plan(ledger, recipe, samples_per_shard or recipe.shard.samples_per_shard)
     total = ledger.value("SELECT COUNT(*) FROM plans WHERE stage = 'shard'")
-    run = _Run(workspace, recipe)
+    run = ShardRun(workspace, recipe)
     if total:
         with console.progress("shard", total, "clips") as progress:
             run.start(engine, progress)
@@ -205,8 +205,8 @@ def _plan(ledger: Ledger, recipe: Recipe, per_shard: int) -> None:
         ledger.insert(schema.PLANS, rows)
 
 
-class _Run:
-    """State of one shard run: which clips of which shard are cut."""
+class ShardRun:
+    """One run of `shard`: which clips of which shard are cut. `repair` takes its requests and samples from here."""
 
     def __init__(self, workspace: Workspace, recipe: Recipe) -> None:
         self.workspace, self.recipe, self.ledger = workspace, recipe, workspace.ledger
@@ -236,20 +236,25 @@ class _Run:
     def _jobs(self) -> Iterator[Job]:
         names = self.ledger.rows("SELECT DISTINCT name FROM plans WHERE stage = 'shard' ORDER BY 1")
         for (name,) in names:
-            requests = list(self._requests(name))
+            requests = list(self.requests(name, self._planned(name)))
             self.open[name] = len(requests)
             for request in requests:
                 yield Job(f"cut-{digest([name, request.video_id])}", (Step(cut_clips, (request,)),))
 
-    def _requests(self, name: str) -> Iterator[CutRequest]:
+    def _planned(self, name: str) -> list[str]:
+        return [
+            row[0] for row in self.ledger.rows("SELECT item FROM plans WHERE stage = 'shard' AND name = ?", (name,))
+        ]
+
+    def requests(self, name: str, clip_ids: Sequence[str]) -> Iterator[CutRequest]:
+        """What is to be cut for a shard, a request per video; clips that are not kept are left out."""
         sql = (
-            "SELECT c.clip_id, c.video_id, c.start_s, c.stop_s, m.path, m.probe FROM plans p "
-            "JOIN clips c ON c.clip_id = p.item AND c.recipe_hash = ? AND c.verdict = 'keep' "
-            "JOIN media m ON m.video_id = c.video_id "
-            "WHERE p.stage = 'shard' AND p.name = ? ORDER BY c.video_id, c.start_s"
+            "SELECT c.clip_id, c.video_id, c.start_s, c.stop_s, m.path, m.probe FROM json_each(?) p "
+            "JOIN clips c ON c.clip_id = p.value AND c.recipe_hash = ? AND c.verdict = 'keep' "
+            "JOIN media m ON m.video_id = c.video_id ORDER BY c.video_id, c.start_s"
         )
         by_video: dict[str, list[Row]] = defaultdict(list)
-        for row in self.ledger.rows(sql, (self.recipe.hash, name)):
+        for row in self.ledger.rows(sql, (json.dumps(clip_ids), self.recipe.hash)):
             by_video[row["video_id"]].append(row)
         section = self.recipe.shard
         spec = CutSpec(
@@ -266,7 +271,7 @@ class _Run:
         """All clips of a shard are cut: write it, record it, drop the scratch files."""
         results = self.cut.pop(name)
         kept = {clip_id: r for clip_id, r in results.items() if r["reason"] is None}
-        members = [Member(m["key"], m, Path(kept[m["key"]]["path"])) for m in self._samples(name, kept)]
+        members = [Member(m["key"], m, Path(kept[m["key"]]["path"])) for m in self.samples(kept)]
         written = write_shard(self.workspace.shards / name, members) if members else None
         places = {place["key"]: place for place in written.places} if written else {}
         rows = []
@@ -277,7 +282,7 @@ class _Run:
                 row |= {
                     "state": "written",
                     "shard": name,
-                    "index_row": _index_row(name, places[clip_id], values[clip_id]),
+                    "index_row": index_row(name, places[clip_id], values[clip_id]),
                 }
             rows.append(row)
         with self.ledger.transaction():
@@ -304,15 +309,15 @@ class _Run:
         self.result.written += len(members)
         self.result.refused.update(r["reason"] for r in results.values() if r["reason"] is not None)
 
-    def _samples(self, name: str, kept: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def samples(self, cuts: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The JSON of clips in the order of their ids, from the ledger, the scores and what their cuts measured."""
         sql = (
-            "SELECT c.*, v.source, v.native_id, v.url, v.labels, g.group_id, s.split FROM plans p "
-            "JOIN clips c ON c.clip_id = p.item AND c.recipe_hash = ? AND c.verdict = 'keep' "
+            "SELECT c.*, v.source, v.native_id, v.url, v.labels, g.group_id, s.split FROM json_each(?) p "
+            "JOIN clips c ON c.clip_id = p.value AND c.recipe_hash = ? AND c.verdict = 'keep' "
             "JOIN videos v USING (video_id) "
-            "JOIN groups g USING (clip_id) JOIN splits s USING (clip_id) "
-            "WHERE p.stage = 'shard' AND p.name = ? ORDER BY c.clip_id"
+            "JOIN groups g USING (clip_id) JOIN splits s USING (clip_id) ORDER BY c.clip_id"
         )
-        rows = [row for row in self.ledger.rows(sql, (self.recipe.hash, name)) if row["clip_id"] in kept]
+        rows = self.ledger.rows(sql, (json.dumps(list(cuts)), self.recipe.hash))
         scores = (
             read_scores(self.ledger, self.workspace.root, self.scorers, sorted({row["video_id"] for row in rows}))
             if rows
@@ -320,7 +325,7 @@ class _Run:
         )
         given = self.given.values(row["clip_id"] for row in rows)
         for row in rows:
-            sample = self._sample(row, kept[row["clip_id"]], scores.get(row["video_id"], {}))
+            sample = self._sample(row, cuts[row["clip_id"]], scores.get(row["video_id"], {}))
             yield sample | given.get(row["clip_id"], {})
 
     def _sample(self, row: Row, cut: dict[str, Any], scores: dict[str, Any]) -> dict[str, Any]:
@@ -398,43 +403,3 @@ def _models(recipe: Recipe) -> list[str]:
         if model is not None:
             found.append(f"{name}: {model.name} {model.sha256 or 'unhashed'}")
     return found
-
-
-def _index_row(name: str, place: dict[str, Any], sample: dict[str, Any]) -> dict[str, Any]:
-    same = ("key", "frames", "audio_samples", "label", "split", "group_id")
-    return {
-        **place,
-        **{key: sample[key] for key in same},
-        "shard": name,
-        "duration_s": sample["stop_s"] - sample["start_s"],
-    }
-
-
-def write_index(workspace: Workspace, recipe: Recipe) -> Path:
-    """Write `shards/index.parquet` from the ledger, unless it stands for the same shards already."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = workspace.shards / INDEX_FILE
-    shards = [list(row) for row in workspace.ledger.rows("SELECT shard, sha256 FROM shards ORDER BY 1")]
-    stands_for = digest(shards)
-    if path.is_file() and (pq.read_schema(path).metadata or {}).get(b"shards") == stands_for.encode():
-        return path
-    wanted = schema.arrow_schema(
-        schema.INDEX.columns, {"shards": stands_for, "recipe": recipe.name, "recipe_hash": recipe.hash}
-    )
-    with whole_file(path) as temporary, pq.ParquetWriter(temporary, wanted, write_page_checksum=True) as writer:
-        for block in _blocks(workspace.ledger, 10_000):
-            writer.write_table(pa.Table.from_pylist(block, schema=wanted))
-    return path
-
-
-def _blocks(ledger: Ledger, size: int) -> Iterator[Sequence[dict[str, Any]]]:
-    block: list[dict[str, Any]] = []
-    for row in ledger.each("SELECT index_row FROM samples WHERE state = 'written' ORDER BY shard, clip_id"):
-        block.append(json.loads(row[0]))
-        if len(block) == size:
-            yield block
-            block = []
-    if block:
-        yield block
