@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from tiny_training.data import SHOWN, SPARE, make
 from tiny_training.words import LABELS, NEVER, OFF, ON
 from v2a_data.files import sha256_file
-from v2a_data.scorers.clip_topic import _TEMPLATES
+from v2a_data.scorers.clip_topic import TEMPLATES
 
 NAME = "v2a-tiny-clip"
 _MOST_SCALE = float(np.log(100))
@@ -45,7 +45,7 @@ class Captions:
     def __init__(self, tokenizer: Any) -> None:
         groups = [*ON.values(), *(OFF[name] for name in SHOWN), NEVER]
         self.phrases = [phrase for group in groups for phrase in group]
-        self.tokens = torch.stack([tokenizer([t.format(phrase) for t in _TEMPLATES]) for phrase in self.phrases])
+        self.tokens = torch.stack([tokenizer([t.format(phrase) for t in TEMPLATES]) for phrase in self.phrases])
         # Row c is true for the phrases of concept c: the labels, then what is shown instead, then what never is.
         self.says = torch.zeros(len(groups), len(self.phrases), dtype=torch.bool)
         first = 0

@@ -141,14 +141,14 @@ class AudioTags:
         own, music = self._columns(tap.label)
         windows = len(tap.window_start_s)
         heard, played = np.full(windows, np.nan, np.float32), np.full(windows, np.nan, np.float32)
-        chances, measured = self._chances(tap)
+        chances, measured = self.chances(tap)
         if own:
             heard[measured] = chances[:, own].max(axis=1)
         if music:
             played[measured] = chances[:, music].max(axis=1)
         return WindowScores({"heard": heard, "music": played}, np.full(windows, np.nan))
 
-    def _chances(self, tap: VideoTap) -> tuple[np.ndarray, np.ndarray]:
+    def chances(self, tap: VideoTap) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities `(measured, classes)`, and the indices of the windows that have sound."""
         size = round(WINDOW_S * _RATE_HZ)
         sounds = {i: tap.window_sound(i)[0] for i in range(len(tap.window_start_s))}

@@ -17,7 +17,7 @@ from v2a_data.models import store
 from v2a_data.models.registry import MODELS, find_row
 from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores
 
-_TEMPLATES = ("{}", "a photo of {}", "a video frame of {}")
+TEMPLATES = ("{}", "a photo of {}", "a video frame of {}")
 _BATCH = 32
 
 
@@ -201,7 +201,7 @@ class ClipTopic:
 
         rows = []
         for prompt in prompts:
-            tokens = self._tokenizer([template.format(prompt) for template in _TEMPLATES]).to(self._device)
+            tokens = self._tokenizer([template.format(prompt) for template in TEMPLATES]).to(self._device)
             mean = self._model.encode_text(tokens, normalize=True).mean(dim=0)
             rows.append(mean / mean.norm())
         return torch.stack(rows)

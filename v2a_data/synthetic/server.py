@@ -99,16 +99,17 @@ class Misbehaviour:
     def _drawn(self, path: str, times: int) -> str | None:
         lists = path.startswith(("/2/j/v/", "/us_audioset/"))
         for when, kinds in (("", _FOR_GOOD), (times, [k for k in MISDEEDS if k not in _FOR_GOOD])):
-            at = self._share(f"{self.seed}/{path}/{when}")
+            at = _share(f"{self.seed}/{path}/{when}")
             for kind in kinds:
                 at -= self.shares.get(kind, 0.0)
                 if at < 0:
                     return None if lists and kind in _NEVER_FOR_LISTS else kind
         return None
 
-    @staticmethod
-    def _share(text: str) -> float:
-        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
+
+def _share(text: str) -> float:
+    """A number in [0, 1) that is the text's own."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def short_key(native_id: str) -> str:
@@ -173,7 +174,7 @@ class WorldIndex:
             if mid is None:
                 continue
             latest = max(0.0, row.duration_s - _SEGMENT_S)
-            start_s = Misbehaviour._share(row.native_id) * latest
+            start_s = _share(row.native_id) * latest
             stop_s = min(start_s + _SEGMENT_S, row.duration_s)
             lines[part].append(f'{row.native_id}, {start_s:.3f}, {stop_s:.3f}, "{mid}"')
             mids[part].add(mid)
