@@ -37,8 +37,8 @@ from v2a_data.derive import GENERIC, off_prompts, on_prompts
 from v2a_data.media.tap import TapSpec, frames_name, tap
 from v2a_data.schema import WINDOW_S
 from v2a_data.scorers.audio_tags import AudioTags
-from v2a_data.scorers.base import VideoTap
-from v2a_data.scorers.clip_topic import ClipTopic, Prompts
+from v2a_data.scorers.base import Prompts, VideoTap
+from v2a_data.scorers.clip_topic import ClipTopic
 from v2a_data.synthetic import SUBJECTS, WORLD_VERSION
 from v2a_data.synthetic.draw import Draw
 from v2a_data.synthetic.music import music

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from makers import noise_track
-from tiny import ARCHITECTURE, make_clip, make_tagger
+from tiny import ARCHITECTURE, make_clap, make_clip, make_tagger
 from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound
 from v2a.models import MODELS
@@ -174,6 +174,11 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             "off": ("a blue picture",),
         },
         "audio_tags": {"model": str(tagger), "classes": ("/m/0cmf2",)},
+        "audio_text": {
+            "weights": str(make_clap(folder / "clap", steps=0)),
+            "on": ("a low sound",),
+            "off": ("a high sound",),
+        },
     }
     return {name: SCORERS[name](SCORERS[name].Config(**more.get(name, {}))) for name in SCORERS}
 

@@ -11,8 +11,8 @@ from v2a_data.errors import MissingToolError
 from v2a_data.models import store
 from v2a_data.models.registry import MODELS, TINY
 from v2a_data.scorers.audio_tags import AudioTags
-from v2a_data.scorers.base import VideoTap
-from v2a_data.scorers.clip_topic import ClipTopic, Prompts
+from v2a_data.scorers.base import Prompts, VideoTap
+from v2a_data.scorers.clip_topic import ClipTopic
 from v2a_data.synthetic import SUBJECTS
 from v2a_data.synthetic.draw import Draw
 from v2a_data.synthetic.paint import Canvas

@@ -12,8 +12,8 @@ from tiny import ARCHITECTURE, make_clip, make_tagger
 from v2a_data.errors import MissingToolError, UsageError
 from v2a_data.files import sha256_file
 from v2a_data.scorers.audio_tags import AudioTags
-from v2a_data.scorers.base import VideoTap
-from v2a_data.scorers.clip_topic import ClipTopic, Prompts
+from v2a_data.scorers.base import Prompts, VideoTap
+from v2a_data.scorers.clip_topic import ClipTopic
 from v2a_data.scorers.loudness import Loudness, window_lufs
 from v2a_data.scorers.motion import Motion, in_runs
 from v2a_data.scorers.speech import Speech

@@ -118,3 +118,68 @@ def make_ced(folder: Path, classes: tuple[str, ...], *, batch: int | str = "batc
     rows = [f'{i},{mid},"Name, of {i}"' for i, mid in enumerate(classes)]
     (folder / "class_labels_indices.csv").write_text("\n".join(["index,mid,display_name", *rows]) + "\n")
     return path
+
+
+SOUNDS = {"a low sound": 200.0, "a high sound": 5000.0}
+
+
+def make_clap(folder: Path, *, steps: int) -> Path:
+    """A CLAP model of transformers as it saves one, trained for `steps` to tell two pitches; random with 0."""
+    import torch
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, RobertaTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    words = ByteLevelBPETokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    words.train_from_iterator([*SOUNDS, "the sound of a recording of"], vocab_size=300, special_tokens=special)
+    words.save_model(str(folder))
+    reads = RobertaTokenizer.from_pretrained(str(folder))
+    hears = ClapFeatureExtractor(
+        sampling_rate=16000,
+        max_length_s=2,
+        fft_window_size=512,
+        hop_length=256,
+        feature_size=32,
+        frequency_max=8000,
+        truncation="rand_trunc",
+    )
+    torch.manual_seed(0)
+    text = {
+        "vocab_size": len(reads),
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 64,
+        "projection_dim": 16,
+    }
+    audio = {
+        "window_size": 4,
+        "num_mel_bins": 32,
+        "spec_size": 64,
+        "patch_size": 4,
+        "patch_stride": [4, 4],
+        "depths": [1],
+        "num_attention_heads": [2],
+        "patch_embeds_hidden_size": 16,
+        "hidden_size": 16,
+        "projection_dim": 16,
+        "enable_fusion": False,
+    }
+    model = ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=16))
+    times = np.arange(32000) / 16000
+    tones = [(0.3 * np.sin(2 * np.pi * hz * times)).astype(np.float32) for hz in SOUNDS.values()]
+    inputs = {
+        **reads(list(SOUNDS), padding=True, return_tensors="pt"),
+        **hears(tones, sampling_rate=16000, return_tensors="pt"),
+    }
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for _ in range(steps):
+        loss = model(**inputs, return_loss=True).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    for part in (model, hears, reads):
+        part.save_pretrained(str(folder))
+    return folder

@@ -134,8 +134,8 @@ _ROWS = (
         files=(),
         licence="Apache-2.0",
         source="Wu et al. 2023, Large-Scale Contrastive Language-Audio Pretraining, arXiv:2211.06687",
-        note="Sound judged by text, for labels without an AudioSet class. No scorer uses it yet, and its weights are "
-        "published as a pickle only, which is never fetched.",
+        note="Sound judged by text, for labels without an AudioSet class. Its weights are published as a pickle only, "
+        "which is never fetched; the scorer audio_text takes a folder of your own in safetensors.",
     ),
     ModelRow(
         name="v2a-tiny-clip",

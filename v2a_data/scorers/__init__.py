@@ -6,6 +6,7 @@ SCORERS = Registry(
     "scorer",
     {
         "audio_tags": "v2a_data.scorers.audio_tags:AudioTags",
+        "audio_text": "v2a_data.scorers.audio_text:AudioText",
         "clip_topic": "v2a_data.scorers.clip_topic:ClipTopic",
         "loudness": "v2a_data.scorers.loudness:Loudness",
         "motion": "v2a_data.scorers.motion:Motion",

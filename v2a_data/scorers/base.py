@@ -43,6 +43,14 @@ class ModelRef:
 
 
 @dataclass(frozen=True)
+class Prompts:
+    """What stands for a label in words, and what does not."""
+
+    on: tuple[str, ...]
+    off: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class VideoTap:
     """What one scorer gets of one video.
 

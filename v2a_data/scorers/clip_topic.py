@@ -15,18 +15,10 @@ from v2a_data.errors import MissingToolError, UsageError
 from v2a_data.files import sha256_file
 from v2a_data.models import store
 from v2a_data.models.registry import MODELS, find_row
-from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores
+from v2a_data.scorers.base import Field, ModelRef, Needs, Prompts, VideoTap, WindowScores
 
 TEMPLATES = ("{}", "a photo of {}", "a video frame of {}")
 _BATCH = 32
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """What stands for a label and what does not."""
-
-    on: tuple[str, ...]
-    off: tuple[str, ...] = ()
 
 
 class ClipTopic:
