@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -44,11 +45,12 @@ class Job:
 OnResult = Callable[[Job, Any], None]
 
 
-class Engine:
+class Engine(ABC):
     """Runs jobs and hands each result to the driver as it comes."""
 
     workers = 0
 
+    @abstractmethod
     def run(self, jobs: Iterable[Job | None], on_result: OnResult, *, at_most: int | None = None) -> None:
         """Run all jobs; results come in the order they finish, `on_result` runs in this thread.
 
@@ -56,9 +58,8 @@ class Engine:
         further. Ctrl-C once lets running work finish and be recorded, then raises
         `InterruptedRunError`; twice raises `KeyboardInterrupt` at once.
         """
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most engines hold nothing)
         """Let go of what the engine holds."""
 
 

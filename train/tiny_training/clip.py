@@ -5,7 +5,7 @@
 `--data` is where the rendered frames are kept; they are made where there are none. One part of the loss asks
 for all captions of what is shown among all captions; the other asks what the scorer asks: the share of a
 label's prompts among prompts on and off.
-The packaged weights' sha256 stands in `v2a_data/models/registry.py`.
+The packaged weights' sha256 stands in `v2a_data/models/registry.py`; they were trained on world 3.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from tiny_training.data import SHOWN, SPARE, make
+from tiny_training.data import SHOWN, SPARE, make, parser
 from tiny_training.words import LABELS, NEVER, OFF, ON
 from v2a_data.files import sha256_file
 from v2a_data.scorers.clip_topic import TEMPLATES
@@ -181,18 +181,12 @@ def _save(model: Any, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("tiny-data"))
-    parser.add_argument("--scenes", type=int, help="how many to render; the packaged model's number without it")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--out", type=Path, default=Path("v2a_data/models/tiny"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--side", type=int, default=64, help="pixels of the model's picture: 64 or 96")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=2e-3)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--epochs", type=int, default=5)
+    asked.add_argument("--side", type=int, default=64, help="pixels of the model's picture: 64 or 96")
+    asked.add_argument("--batch", type=int, default=64)
+    asked.add_argument("--rate", type=float, default=2e-3)
+    options = asked.parse_args()
     options.data = make("frames", options.data, options.scenes, options.seed, options.workers)
     train(options)
 

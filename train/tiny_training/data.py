@@ -4,6 +4,7 @@ Nothing is degraded on purpose but by what codecs do; things and sounds that are
 Seeds begin with `TRAIN`, which no benchmark uses.
 """
 
+import argparse
 import io
 import time
 from collections.abc import Callable
@@ -121,6 +122,18 @@ def make(kind: Literal["frames", "sounds"], data: Path, scenes: int | None, seed
         np.save(folder / f"{name}.npy", values)
         print(f"{name}.npy {values.shape} {values.dtype}")
     return folder
+
+
+def parser(words: str | None) -> argparse.ArgumentParser:
+    """What both trainings are asked on the command line."""
+    made = argparse.ArgumentParser(description=words, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--data", type=Path, default=Path("tiny-data"), help="where what is rendered is kept")
+    made.add_argument("--scenes", type=int, help="how many to render; the packaged model's number without it")
+    made.add_argument("--workers", type=int, default=2, help="processes that render")
+    made.add_argument("--out", type=Path, default=Path("v2a_data/models/tiny"))
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--threads", type=int, default=1)
+    return made
 
 
 # Parts, who makes them for a scene, and how many scenes the packaged models were trained on.

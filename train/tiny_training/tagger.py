@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tiny_training.data import RATE_HZ, make
+from tiny_training.data import RATE_HZ, make, parser
 from tiny_training.words import CLASSES, LABELS, MUSIC, SPEECH
 from v2a_data.files import sha256_file
 
@@ -273,17 +273,11 @@ def save(model: Tagger, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path("tiny-data"))
-    parser.add_argument("--scenes", type=int, help="how many to render; the packaged model's number without it")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--out", type=Path, default=Path("v2a_data/models/tiny"))
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1200)
-    parser.add_argument("--batch", type=int, default=48)
-    parser.add_argument("--rate", type=float, default=3e-3)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--steps", type=int, default=1200)
+    asked.add_argument("--batch", type=int, default=48)
+    asked.add_argument("--rate", type=float, default=3e-3)
+    options = asked.parse_args()
     options.data = make("sounds", options.data, options.scenes, options.seed, options.workers)
     train(options)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from v2a_data.errors import UsageError
 from v2a_data.recipe import Recipe
 
 
@@ -50,6 +51,15 @@ class Listing:
     cache: Path
     known: frozenset[str] = frozenset()
     resolved: Mapping[str, str | None] = field(default_factory=dict)
+
+    def input_folder(self, why: str) -> Path:
+        """The folder that `--input` names. Raises `UsageError`, with `why` one is needed, where there is none."""
+        if not self.recipe.source.input:
+            raise UsageError(why, hint="add --input DIR, the folder that holds the files")
+        folder = Path(self.recipe.source.input).expanduser()
+        if not folder.is_dir():
+            raise UsageError(f"--input {folder}: not a folder")
+        return folder.resolve()
 
 
 class Source(Protocol):

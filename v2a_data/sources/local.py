@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from v2a_data.errors import NothingError, UsageError
+from v2a_data.errors import NothingError
 from v2a_data.files import sha256_file
 from v2a_data.ids import clean_text, local_video_id
 from v2a_data.sources.base import Label, Listing, Video
@@ -25,7 +25,7 @@ class Local:
         return len(_files(listing))
 
     def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:
-        folder = _folder(listing)
+        folder = listing.input_folder("the source 'local' needs a folder")
         for position, path in enumerate(_files(listing)):
             key = _text(path.relative_to(folder).as_posix())
             if key in listing.known:
@@ -64,17 +64,8 @@ def folder_labels(folder: Path) -> tuple[str, ...]:
     return tuple(sorted({_folder_label(path) for path in files}))
 
 
-def _folder(listing: Listing) -> Path:
-    if not listing.recipe.source.input:
-        raise UsageError("the source 'local' needs a folder", hint="add --input DIR")
-    folder = Path(listing.recipe.source.input).expanduser()
-    if not folder.is_dir():
-        raise UsageError(f"--input {folder}: not a folder")
-    return folder.resolve()
-
-
 def _files(listing: Listing) -> list[Path]:
-    return _files_below(_folder(listing))
+    return _files_below(listing.input_folder("the source 'local' needs a folder"))
 
 
 def _files_below(folder: Path) -> list[Path]:

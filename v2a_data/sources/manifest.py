@@ -43,7 +43,7 @@ class FromManifest:
     def count(self, labels: tuple[str, ...], listing: Listing) -> int | None:
         rows = list(self._manifest.videos())
         if any(not row["video_id"].startswith("yt-") for row in rows):
-            _folder(listing)
+            listing.input_folder("the manifest names files")
         return len(rows)
 
     def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:
@@ -63,7 +63,7 @@ class FromManifest:
             if video_id.startswith("yt-"):
                 yield Video(**common, url=listing.recipe.source.watch_url.format(id=native))
                 continue
-            files = files or _Files(_folder(listing))
+            files = files or _Files(listing.input_folder("the manifest names files"))
             path = files.find(row["media_sha256"], row["media_bytes"], native, same_bytes=video_id.startswith("lo-"))
             if path is not None:
                 yield Video(**common, path=path)
@@ -106,12 +106,3 @@ class _Files:
 def _text(name: str) -> str:
     """A file name as it stands in a manifest."""
     return clean_text(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
-
-
-def _folder(listing: Listing) -> Path:
-    if not listing.recipe.source.input:
-        raise UsageError("the manifest names files", hint="add --input DIR, the folder that holds them")
-    folder = Path(listing.recipe.source.input).expanduser()
-    if not folder.is_dir():
-        raise UsageError(f"--input {folder}: not a folder")
-    return folder.resolve()
