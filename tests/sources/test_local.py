@@ -59,7 +59,7 @@ def test_known_files_are_not_hashed_again(folder: Path) -> None:
 def test_missing_input_says_what_to_add(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         list(Local().videos((), Listing(load_recipe("keep_all"), tmp_path)))
-    assert caught.value.hint == "add --input DIR"
+    assert caught.value.hint == "add --input DIR, the folder that holds the files"
     with pytest.raises(UsageError, match="not a folder"):
         list(Local().videos((), listing(tmp_path / "nowhere")))
     (tmp_path / "empty").mkdir()

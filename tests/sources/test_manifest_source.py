@@ -86,7 +86,7 @@ def test_rendered_files_may_differ_where_the_name_is_right(made: Path, tmp_path:
 
 def test_what_is_missing_says_what_to_add(made: Path, tmp_path: Path) -> None:
     found = source(made, tmp_path)
-    for folder, hint in ((None, "add --input DIR, the folder that holds them"), (tmp_path / "none", None)):
+    for folder, hint in ((None, "add --input DIR, the folder that holds the files"), (tmp_path / "none", None)):
         with pytest.raises(UsageError) as caught:
             found.count((), listing(folder))
         assert caught.value.hint == hint
