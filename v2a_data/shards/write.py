@@ -88,7 +88,7 @@ def shard(
     check_kept(workspace, recipe)
     _check_recipe(workspace, recipe, force)
     _take_texts(workspace, recipe, texts, force)
-    manifest = given_values(workspace).manifest
+    manifest = own_manifest(workspace)
     if manifest is not None:
         plan_shards(ledger, manifest)
     else:
