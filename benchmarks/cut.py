@@ -25,7 +25,7 @@ import numpy as np
 from makers import Clip, decode_all, make, noise_track, read_code
 
 from v2a_data.media.client import MediaChild
-from v2a_data.media.cut import CutSpec
+from v2a_data.media.spec import CutSpec
 
 WIDTH, HEIGHT, RATE_HZ, SECONDS = 256, 144, 16000, 10.0
 SPEC = CutSpec(WIDTH, HEIGHT, Fraction(25), RATE_HZ, 1, 23)

@@ -28,7 +28,7 @@ from v2a_data.engine import SerialEngine
 from v2a_data.errors import ItemError
 from v2a_data.files import sha256_file
 from v2a_data.media.client import MediaChild
-from v2a_data.media.cut import CutSpec
+from v2a_data.media.spec import CutSpec
 from v2a_data.media.tap import TapSpec
 from v2a_data.synthetic.world import plan_world, render_world
 

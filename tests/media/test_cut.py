@@ -9,7 +9,9 @@ import pytest
 from makers import decode_all, noise_track, read_code
 
 from v2a_data.errors import ItemError
-from v2a_data.media.cut import CutSpec, cut, sound_lag
+from v2a_data.media.check import sound_lag
+from v2a_data.media.cut import cut
+from v2a_data.media.spec import CutSpec
 
 SPEC = CutSpec(256, 144, Fraction(25), 16000, 1, 18)
 
@@ -78,7 +80,8 @@ def test_late_sound_is_placed_by_its_timestamps(media, tmp_path: Path) -> None:
     ("options", "span", "words"),
     [
         ({"name": "gap.mkv", "drop": (3.0, 3.5)}, (2.0, 4.0), "picture stands still for 0.5"),
-        ({"name": "a.mp4"}, (10.0, 12.0), "picture ends 1.0"),
+        ({"name": "longsound.mkv", "sound": noise_track(13.0, 44100)}, (10.0, 12.0), "picture ends 1.000"),
+        ({"name": "a.mp4"}, (10.0, 12.0), "sound ends 0.99"),
         ({"name": "head.mkv", "drop": (0.0, 1.0)}, (0.0, 2.0), "picture starts 1.000 s late"),
         ({"name": "earlyend.mkv", "sound": noise_track(5.0, 44100)}, (4.0, 6.0), "sound ends 0.98"),
     ],

@@ -21,10 +21,11 @@ import numpy as np
 from v2a_data.errors import ItemError
 from v2a_data.media.build import build
 from v2a_data.media.count import count
-from v2a_data.media.cut import CutSpec, cut
+from v2a_data.media.cut import cut
 from v2a_data.media.grid import Grid
 from v2a_data.media.limits import limit_this_process
 from v2a_data.media.probe import probe
+from v2a_data.media.spec import CutSpec
 from v2a_data.media.tap import TapSpec, tap
 
 _MAX_MESSAGE = 64_000_000

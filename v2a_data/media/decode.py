@@ -5,17 +5,22 @@ Times are seconds from the container's own start when that is above 0 (MPEG-TS),
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import av
 import numpy as np
 from av.container import InputContainer
 
 from v2a_data.errors import ItemError
+from v2a_data.media.limits import open_media
 
 _MAX_BAD_PACKETS = 200
 _ATTACHED_PICTURE = 0x400
-# A seek lands this much before the wanted time, so that AAC, MP3 and Opus have settled by then.
+# Sound is decoded from this much before the wanted time, so that AAC, MP3 and Opus have settled by then.
 _PREROLL_S = 0.5
+# Containers without an index can land after the wanted time; then it is tried again from so much earlier.
+_STEPS_BACK_S = (0.0, 2.0, 20.0)
+_SAME_S = 1e-6
 
 
 @dataclass
@@ -62,7 +67,7 @@ class Media:
         Damaged packets are passed over; more than 200 of them raise `ItemError("damaged")`.
         """
         streams: list[av.stream.Stream] = [stream for stream in (self.video, self.audio) if stream is not None]
-        target = max(0.0, start_s - _PREROLL_S)
+        target = max(0.0, start_s - (_PREROLL_S if self.audio is not None else 0.0))
         if target > 0:
             try:
                 self.container.seek(int((target + self.origin_s) * av.time_base), backward=True)
@@ -90,6 +95,41 @@ class Media:
         if pts is None or frame.time_base is None:
             return fallback_s
         return float(pts * frame.time_base) - self.origin_s
+
+
+def pictures_from(path: str, start_s: float) -> Iterator[Picture]:
+    """The picture alone, from a frame at or before `start_s` on, or from its first one."""
+    for item in _from(path, start_s, "audio"):
+        assert isinstance(item, Picture)
+        yield item
+
+
+def sound_from(path: str, start_s: float) -> Iterator[SoundChunk]:
+    """The sound alone, from a chunk that begins at or before `start_s` on, or from its first one.
+
+    The decoder is a fresh one that starts at a place that only file and `start_s` decide: AAC fills bands with
+    noise whose state depends on everything decoded before.
+    """
+    for item in _from(path, start_s, "video"):
+        assert isinstance(item, SoundChunk)
+        yield item
+
+
+def _from(path: str, start_s: float, without: Literal["audio", "video"]) -> Iterator[Picture | SoundChunk]:
+    for back_s in (*_STEPS_BACK_S, start_s):
+        media = Media(open_media(path))
+        setattr(media, without, None)
+        try:
+            at_s = max(0.0, start_s - back_s)
+            items = media.decode(at_s)
+            first = next(items, None)
+            if at_s == 0 or (first is not None and first.time_s <= start_s + _SAME_S):
+                if first is not None:
+                    yield first
+                yield from items
+                return
+        finally:
+            media.container.close()
 
 
 def _frames(container: InputContainer, streams: list[av.stream.Stream]) -> Iterator[av.VideoFrame | av.AudioFrame]:

@@ -1,6 +1,7 @@
-"""Frames to fixed sizes: upright, square pixels, one colour space, padded to the wanted shape."""
+"""Frames to fixed sizes: upright, square pixels, one colour space, padded or cropped to the wanted shape."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import av
 import numpy as np
@@ -10,10 +11,15 @@ _SCALE = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXAC
 _BLACK_LUMA, _GREY_CHROMA = 16, 128
 _HD_LINES = 720
 
+FitRule = Literal["pad", "crop"]
+
 
 @dataclass(frozen=True)
 class Fit:
-    """Where a frame lands: its scaled size before turning, and its place in the canvas after."""
+    """Where a frame lands: its scaled size before turning, and its place in the picture after.
+
+    `left` and `top` are below 0 where the frame is cropped.
+    """
 
     width: int
     height: int
@@ -29,12 +35,17 @@ def upright_size(frame: av.VideoFrame, sample_aspect: float) -> tuple[float, flo
     return (height, width, turns) if turns % 2 else (width, height, turns)
 
 
-def fit(frame: av.VideoFrame, sample_aspect: float, width: int, height: int) -> Fit:
-    """The largest even-sized picture of the frame's shape that the canvas holds, centred on even pixels."""
+def fit(frame: av.VideoFrame, sample_aspect: float, width: int, height: int, rule: FitRule = "pad") -> Fit:
+    """The frame's shape in even sizes, centred on even pixels.
+
+    `pad`: the largest that the wanted size holds; `crop`: the smallest that covers it.
+    """
     shown_width, shown_height, turns = upright_size(frame, sample_aspect)
-    scale = min(width / shown_width, height / shown_height)
-    inner_width = min(width, max(2, round(shown_width * scale / 2) * 2))
-    inner_height = min(height, max(2, round(shown_height * scale / 2) * 2))
+    scales = width / shown_width, height / shown_height
+    scale = min(scales) if rule == "pad" else max(scales)
+    inner_width, inner_height = (max(2, round(size * scale / 2) * 2) for size in (shown_width, shown_height))
+    bound = min if rule == "pad" else max
+    inner_width, inner_height = bound(width, inner_width), bound(height, inner_height)
     left, top = (width - inner_width) // 4 * 2, (height - inner_height) // 4 * 2
     if turns % 2:
         return Fit(inner_height, inner_width, turns, left, top)
@@ -42,30 +53,31 @@ def fit(frame: av.VideoFrame, sample_aspect: float, width: int, height: int) -> 
 
 
 class Scaler:
-    """Turns frames of one file into arrays. One swscale context per wanted form is kept."""
+    """Turns frames of one file into other forms. One swscale context per wanted form is kept."""
 
     def __init__(self, sample_aspect: float = 1.0) -> None:
         self.sample_aspect = sample_aspect if 0.05 < sample_aspect < 20 else 1.0
         self._reformatters: dict[tuple[int, int, str], VideoReformatter] = {}
 
-    def canvas(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
-        """YUV 4:2:0 planes `(height * 3 / 2, width)` uint8, BT.601 limited range, padded with black."""
-        place = fit(frame, self.sample_aspect, width, height)
+    def fitted(self, frame: av.VideoFrame, width: int, height: int, rule: FitRule = "pad") -> av.VideoFrame:
+        """The frame as yuv420p of exactly this size, BT.601 limited range, padded with black or cropped."""
+        place = fit(frame, self.sample_aspect, width, height, rule)
         small = self._scaled(frame, place.width, place.height, "yuv420p")
-        planes = [plane_view(small, i) for i in range(3)]
-        if place.turns:
-            planes = [np.rot90(plane, place.turns) for plane in planes]
+        if (place.width, place.height, place.turns) == (width, height, 0):
+            return small
+        whole = av.VideoFrame(width, height, "yuv420p")
+        for index, blank in enumerate((_BLACK_LUMA, _GREY_CHROMA, _GREY_CHROMA)):
+            shift = 1 if index else 0
+            target, plane = plane_view(whole, index), np.rot90(plane_view(small, index), place.turns)
+            _lay(target, plane, place.left >> shift, place.top >> shift, blank)
+        return whole
+
+    def canvas(self, frame: av.VideoFrame, width: int, height: int, rule: FitRule = "pad") -> np.ndarray:
+        """The planes of `fitted` as one array `(height * 3 / 2, width)` uint8."""
+        whole = self.fitted(frame, width, height, rule)
         canvas = np.empty((height * 3 // 2, width), dtype=np.uint8)
-        luma, chroma_u, chroma_v = split_planes(canvas, width, height)
-        for target, plane, shift, blank in (
-            (luma, planes[0], 0, _BLACK_LUMA),
-            (chroma_u, planes[1], 1, _GREY_CHROMA),
-            (chroma_v, planes[2], 1, _GREY_CHROMA),
-        ):
-            top, left = place.top >> shift, place.left >> shift
-            if plane.shape != target.shape:
-                target.fill(blank)
-            target[top : top + plane.shape[0], left : left + plane.shape[1]] = plane
+        for index, target in enumerate(split_planes(canvas, width, height)):
+            target[:] = plane_view(whole, index)
         return canvas
 
     def rgb(self, frame: av.VideoFrame, shorter_side: int) -> np.ndarray:
@@ -100,6 +112,16 @@ class Scaler:
         )
 
 
+def _lay(target: np.ndarray, plane: np.ndarray, left: int, top: int, blank: int) -> None:
+    """Put `plane` into `target` at `(left, top)`; what hangs over is cut off, what stays free is `blank`."""
+    if plane.shape[0] < target.shape[0] or plane.shape[1] < target.shape[1]:
+        target.fill(blank)
+    inner = plane[max(0, -top) :, max(0, -left) :]
+    top, left = max(0, top), max(0, left)
+    inner = inner[: target.shape[0] - top, : target.shape[1] - left]
+    target[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+
+
 def _colorspace(frame: av.VideoFrame) -> Colorspace:
     """The frame's own matrix, or the usual one for its size where it names none."""
     known = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601}
@@ -108,7 +130,7 @@ def _colorspace(frame: av.VideoFrame) -> Colorspace:
 
 
 def plane_view(frame: av.VideoFrame, index: int) -> np.ndarray:
-    """One plane of a frame as `(rows, columns)` uint8, not copied."""
+    """One plane of a frame as `(rows, columns)` uint8: a view, so what is written here is in the frame."""
     plane = frame.planes[index]
     return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 

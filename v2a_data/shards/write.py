@@ -18,7 +18,7 @@ from v2a_data.ids import split_clip_id
 from v2a_data.ledger import Ledger, Row
 from v2a_data.manifest import own_manifest
 from v2a_data.media.client import shared_child, twice
-from v2a_data.media.cut import CutSpec
+from v2a_data.media.spec import CutSpec
 from v2a_data.media.probe import Probe
 from v2a_data.models.choice import not_for_use
 from v2a_data.progress import Progress

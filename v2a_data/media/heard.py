@@ -1,0 +1,68 @@
+"""The source's sound around a span, placed by its timestamps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from v2a_data.errors import ItemError
+from v2a_data.media.decode import sound_from
+from v2a_data.media.sound import Timeline, mix_to, resample
+from v2a_data.media.spec import CutSpec
+
+# CONTRACTS, "short": a hole of more than this beyond the source's own chunk length.
+HOLE_S = 0.040
+MAX_INTERVAL_S = 0.5
+# Sound is decoded this far beyond the span on both sides, so that resampling has context.
+_MARGIN_S = 0.25
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Sound `(channels, samples)` float32 at the source's rate; its first sample stands at `start_s`."""
+
+    samples: np.ndarray
+    rate_hz: int
+    start_s: float
+
+    def placed(self, start_s: float, count: int, spec: CutSpec) -> np.ndarray:
+        """`(channels, count)` float32 at the sample's rate, from `start_s` on.
+
+        Audio sample 0 is the source's nearest to `start_s`: at most half a source sample off. The lead kept
+        before it for the resampler is a whole number of samples at both rates.
+        """
+        first = round((start_s - self.start_s) * self.rate_hz)
+        step = self.rate_hz // np.gcd(self.rate_hz, spec.rate_hz)
+        lead = first // step * step
+        mixed = mix_to(spec.channels, self.samples)
+        out = resample(mixed[:, first - lead :], self.rate_hz, spec.rate_hz)
+        out = out[:, lead * spec.rate_hz // self.rate_hz :][:, :count]
+        return np.pad(out, ((0, 0), (0, count - out.shape[1])))
+
+
+def hear(path: str, start_s: float, stop_s: float) -> Heard:
+    """The sound of a span with some more on both sides. Raises `ItemError("short")` for holes and missing ends."""
+    line = Timeline(max(0.0, start_s - _MARGIN_S))
+    parts, longest_s = [], 0.0
+    for chunk in sound_from(path, line.start_s):
+        if chunk.time_s >= stop_s + _MARGIN_S:
+            break
+        duration_s = chunk.samples.shape[1] / chunk.rate_hz
+        longest_s = max(longest_s, duration_s)
+        if chunk.time_s + duration_s > line.start_s:
+            samples = line.lay(chunk)
+            if samples is not None:
+                parts.append(samples)
+    if not parts:
+        raise ItemError("short", "no sound")
+    _whole(line, start_s, stop_s, min(longest_s, MAX_INTERVAL_S) + HOLE_S)
+    return Heard(np.concatenate(parts, axis=1), line.rate_hz, line.start_s + line.shift_s)
+
+
+def _whole(line: Timeline, start_s: float, stop_s: float, allowed_s: float) -> None:
+    late_s = (line.late_s or 0.0) - (start_s - line.start_s)
+    if late_s > allowed_s:
+        raise ItemError("short", f"sound starts {late_s:.3f} s late")
+    if line.gap_s > allowed_s:
+        raise ItemError("short", f"sound has a hole of {line.gap_s:.3f} s")
+    if line.stop_s < stop_s - allowed_s:
+        raise ItemError("short", f"sound ends {stop_s - line.stop_s:.3f} s early")
