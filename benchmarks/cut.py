@@ -1,171 +1,187 @@
-"""Exact 10 s clips at 256x144: `v2a_data.media.cut` beside one ffmpeg process per clip, on the same files.
+"""CPU time and exactness of cuts: ours, a bare PyAV loop, ffmpeg's segment muxer and video2dataset, on the same files.
 
-Sources carry their frame number in the picture and noise in the sound, so each clip shows where it was cut. A
-reader of datasets takes frame k of a clip for its second k / fps, and audio sample j for its second j / rate; the
-errors are measured against that.
+Files carry their frame number in the picture and noise in the sound, so each clip shows where it was cut. A reader of
+datasets takes frame k of a clip for its second k / fps, and audio sample j for its second j / rate; the errors are
+measured against that. All run in one thread; methods take turns, medians of CPU seconds (user + system) per clip.
 """
 
 import argparse
 import resource
+import shutil
 import statistics
-import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
-import av
-import imageio_ffmpeg
+import cutters
 import inputs
 import numpy as np
-from makers import Clip, decode_all, make, noise_track, read_code
+from cutters import SPEC, Source
+from makers import decode_all, read_code
+from textures import textured
 
-from v2a_data.media.client import MediaChild
-from v2a_data.media.spec import CutSpec
+from v2a_data.media import cut as product
+from v2a_data.media.check import check_back
 
-WIDTH, HEIGHT, RATE_HZ, SECONDS = 256, 144, 16000, 10.0
-SPEC = CutSpec(WIDTH, HEIGHT, Fraction(25), RATE_HZ, 1, 23)
-FORMS = ((Fraction(25), "mp4", 44100), (Fraction(30), "mp4", 48000), (Fraction(30000, 1001), "mkv", 44100))
-HEADER = ("method", "in parallel", "clips/s", "CPU s per clip", "frames", "picture off s", "sound off s")
+SECONDS, START_S = 10.0, 2.0
+LINES = (720, 360, 144)
+LIMITS = {720: 1.15, 360: 1.15, 144: 1.30}
+CHECK_LIMIT_S, PEER_LIMIT = 0.035, 4.0
+OURS, BARE, SEGMENT = "v2a_data.media.cut", "bare PyAV loop", "ffmpeg -f segment"
+PEER, PEER_LOW = "video2dataset, exact", "video2dataset, its default (low)"
+CHECK = "  its check apart"
+METHODS: dict[str, Callable[[Source, Path], None]] = {
+    OURS: cutters.ours,
+    BARE: cutters.bare,
+    SEGMENT: cutters.segment,
+    PEER: cutters.video2dataset,
+    PEER_LOW: cutters.video2dataset_low,
+}
+HEADER = ("lines", "method", "CPU s per clip", "ratio to bare", "frames", "picture off ms", "audio samples off")
 
 
-@dataclass(frozen=True)
-class Source:
-    """A file with its spans."""
-
-    path: Path
-    fps: Fraction
-    spans: tuple[tuple[float, float], ...]
-
-
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=6, help="clips per source file")
-    parser.add_argument("--files", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3, help="methods take turns so often; medians are shown")
+    parser.add_argument("--clips", type=int, default=4, help="clips per file")
+    parser.add_argument("--rounds", type=int, default=5, help="methods take turns so often; medians are shown")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
+    rows, found = [], {}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        sources = [source(folder, i, options.clips) for i in range(options.files)]
-        cases = [(method, parallel) for parallel in (1, 2) for method in METHODS]
-        rounds = [[timed(*case, sources, folder) for case in cases] for _ in range(options.rounds)]
-        speeds = {case: statistics.median(r[i][0] for r in rounds) for i, case in enumerate(cases)}
-        used = {case: statistics.median(r[i][1] for r in rounds) for i, case in enumerate(cases)}
-        rows = [
-            (name, n, round(speeds[name, n], 2), round(used[name, n], 2), *errors(target(folder, name, n), sources))
-            for name, n in cases
-        ]
-    ratios = {n: round(speeds[OURS, n] / speeds[THEIRS, n], 2) for n in (1, 2)}
-    words = ", ".join(f"{value} with {n} in parallel" for n, value in ratios.items())
-    inputs.show("cut", HEADER, rows, f"ratio of clips/s: {words}", options.json, ratio=ratios)
+        for lines in LINES:
+            source = make_source(Path(name), lines, options.clips)
+            seconds = measure(source, Path(name), options.rounds)
+            places = {method: errors(Path(name) / method, source) for method in METHODS}
+            found[lines] = (seconds, places)
+            rows += table_rows(lines, seconds, places)
+    values = figures(found)
+    words = ", ".join(f"{key} {value}" for key, value in values.items())
+    inputs.show("cut", HEADER, rows, words, options.json, **values)
+    return 0 if within(values) else 1
 
 
-def source(folder: Path, index: int, clips: int) -> Source:
-    """A 360-line file as YouTube has them, keyframes 5 s apart; clips start on the 2 s grid, not on keyframes."""
-    fps, kind, rate_hz = FORMS[index % len(FORMS)]
-    seconds = 2.0 + clips * SECONDS + 0.5
-    form = Clip(seconds, fps, 640, 360, round(5 * fps), rate_hz, sound=noise_track(seconds, rate_hz))
-    spans = [2.0 + SECONDS * i for i in range(clips + 1)]
-    return Source(make(folder / f"source-{index}.{kind}", form), fps, tuple(pairwise(spans)))
+def make_source(folder: Path, lines: int, clips: int) -> Source:
+    """A 30 fps file with keyframes 5 s apart; clips start on the 2 s grid, not on keyframes."""
+    fps, rate_hz = Fraction(30), 44100
+    path = folder / f"source-{lines}.mp4"
+    edges = [START_S + SECONDS * i for i in range(clips + 1)]
+    sound = textured(path, lines, edges[-1] + 0.5, fps, rate_hz)
+    cutters.split_streams(path)
+    return Source(path, lines, fps, sound, rate_hz, tuple(pairwise(edges)))
 
 
-def target(folder: Path, method: str, parallel: int) -> Path:
-    """Where a method's clips lie."""
-    return folder / f"{method.replace(' ', '')}-{parallel}"
+def measure(source: Source, folder: Path, rounds: int) -> dict[str, float]:
+    """Median CPU seconds per clip by method; ours without its check, which is a row of its own."""
+    taken: dict[str, list[float]] = {method: [] for method in (*METHODS, CHECK)}
+    for _ in range(rounds):
+        for method, run in METHODS.items():
+            shutil.rmtree(folder / method, ignore_errors=True)
+            (folder / method).mkdir()
+            with CheckClock() as clock:
+                before = cpu_s()
+                run(source, folder / method)
+                used = cpu_s() - before
+            taken[method].append(used - clock.seconds)
+            if method == OURS:
+                taken[CHECK].append(clock.seconds)
+    return {method: statistics.median(values) / len(source.spans) for method, values in taken.items()}
 
 
-def timed(method: str, parallel: int, sources: Sequence[Source], folder: Path) -> tuple[float, float]:
-    """Clips per second and CPU seconds per clip, decoders started within."""
-    for s in range(len(sources)):
-        (target(folder, method, parallel) / str(s)).mkdir(parents=True, exist_ok=True)
-    clips = sum(len(source.spans) for source in sources)
-    cpu, started = cpu_s(), time.monotonic()
-    METHODS[method](sources, target(folder, method, parallel), parallel)
-    return clips / (time.monotonic() - started), (cpu_s() - cpu) / clips
+class CheckClock:
+    """Adds up the CPU time of the product's own check of finished files while it is inside."""
 
+    def __enter__(self) -> "CheckClock":
+        self.seconds, self._patch = 0.0, patch.object(product, "check_back", self._timed)
+        self._patch.start()
+        return self
 
-def errors(folder: Path, sources: Sequence[Source]) -> tuple[str, str, str]:
-    """Fewest and most frames, and the largest errors of picture and sound."""
-    found = [position(folder / str(s), source, i) for s, source in enumerate(sources) for i in range(len(source.spans))]
-    frames, picture, sound = zip(*found, strict=True)
-    return f"{min(frames)}-{max(frames)}", f"{max(picture):.4f}", f"{max(sound):.5f}"
+    def __exit__(self, *_: object) -> None:
+        self._patch.stop()
+
+    def _timed(self, *args: Any) -> int | None:
+        before = cpu_s()
+        try:
+            return check_back(*args)
+        finally:
+            self.seconds += cpu_s() - before
 
 
 def cpu_s() -> float:
-    """CPU time of ended children."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
+    """CPU time of this process and its ended children."""
+    own, theirs = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + theirs.ru_utime + theirs.ru_stime
 
 
-def ours(sources: Sequence[Source], folder: Path, parallel: int) -> None:
-    """A media child per worker, all clips of a file in one go, each checked by decoding it back."""
-    waiting = list(enumerate(sources))
-
-    def work(_: int) -> None:
-        with MediaChild() as child:
-            while waiting:
-                s, source = waiting.pop()
-                results = child.cut(source.path, source.spans, SPEC.to_json(), folder / str(s), source.spans[-1][1])
-                assert all(result["reason"] is None for result in results), results
-
-    with ThreadPoolExecutor(parallel) as pool:
-        list(pool.map(work, range(parallel)))
-
-
-def theirs(sources: Sequence[Source], folder: Path, parallel: int) -> None:
-    """One ffmpeg process per clip."""
-    form = ["-vf", f"scale={WIDTH}:{HEIGHT}", "-r", "25", "-ar", str(RATE_HZ), "-ac", "1"]
-    form += ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-c:a", "aac"]
-    start = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-y", "-v", "error"]
-
-    def work(job: tuple[int, Source, int]) -> None:
-        s, source, i = job
-        start_s, stop_s = source.spans[i]
-        span = ["-ss", str(start_s), "-t", str(stop_s - start_s), "-i", str(source.path)]
-        subprocess.run([*start, *span, *form, str(folder / str(s) / f"{i:06d}.mp4")], check=True)
-
-    with ThreadPoolExecutor(parallel) as pool:
-        list(pool.map(work, [(s, source, i) for s, source in enumerate(sources) for i in range(len(source.spans))]))
-
-
-OURS, THEIRS = "v2a_data.media.cut", "ffmpeg -ss -t -vf scale"
-METHODS: dict[str, Callable[[Sequence[Source], Path, int], None]] = {OURS: ours, THEIRS: theirs}
+def errors(folder: Path, source: Source) -> tuple[str, float, float]:
+    """Fewest and most frames, and the largest errors of picture (s) and sound (audio samples of the clip)."""
+    found = [position(folder, source, i) for i in range(len(source.spans))]
+    frames, picture_s, sound = zip(*found, strict=True)
+    return f"{min(frames)}-{max(frames)}", max(picture_s), max(sound)
 
 
 def position(folder: Path, source: Source, clip: int) -> tuple[int, float, float]:
-    """Frames, and the largest distance (s) of pictures and of the sound from where they were asked for."""
+    """Frames, and the largest distance of pictures (s) and of the sound (samples) from where they were asked for."""
     start_s, _ = source.spans[clip]
     frames, sound, _ = decode_all(str(folder / f"{clip:06d}.mp4"))
-    with av.open(str(folder / f"{clip:06d}.mp4")) as container:
-        fps, rate_hz = container.streams.video[0].average_rate, container.streams.audio[0].rate
-    shown_s = np.asarray([read_code(frame, frame.shape[1] / 640) for frame in frames]) / float(source.fps)
-    wanted_s = start_s + np.arange(len(frames)) / float(fps or 25)
-    return (
-        len(frames),
-        float(np.abs(shown_s - wanted_s).max()),
-        abs(lag_s(sound.mean(axis=0), rate_hz, start_s, source)),
-    )
+    beside = folder / f"{clip:06d}.m4a"
+    if beside.exists():
+        _, sound, _ = decode_all(str(beside))
+    shown_s = np.asarray([read_code(frame) for frame in frames]) / float(source.fps)
+    wanted_s = start_s + np.arange(len(frames)) / float(SPEC.fps)
+    lag = lag_s(sound.mean(axis=0), start_s, source) * SPEC.rate_hz
+    return len(frames), float(np.abs(shown_s - wanted_s).max()), abs(round(lag))
 
 
-def lag_s(sound: np.ndarray, rate_hz: int, start_s: float, source: Source) -> float:
+def lag_s(sound: np.ndarray, start_s: float, source: Source) -> float:
     """How much later than wanted the sound plays what the source has there; found within a keyframe distance."""
-    with av.open(str(source.path)) as container:
-        rate_in_hz = container.streams.audio[0].rate
-    truth = noise_track(2.0 + len(source.spans) * SECONDS + 0.5, rate_in_hz)
-    first_s = max(0.0, start_s - 6.0)
-    count = min(len(sound), 5 * rate_hz)
-    times = first_s + np.arange(count + 12 * rate_hz) / rate_hz
-    reference = np.interp(times, np.arange(len(truth)) / rate_in_hz, truth, right=0.0)
+    first_s, count = max(0.0, start_s - 6.0), 5 * SPEC.rate_hz
+    times = first_s + np.arange(count + 12 * SPEC.rate_hz) / SPEC.rate_hz
+    reference = np.interp(times, np.arange(len(source.sound)) / source.rate_hz, source.sound, right=0.0)
     size = 1 << int(np.ceil(np.log2(len(reference) + count)))
     spectrum = np.fft.rfft(reference, size) * np.conj(np.fft.rfft(sound[:count] - sound[:count].mean(), size))
-    found_s = first_s + int(np.fft.irfft(spectrum, size)[: len(reference)].argmax()) / rate_hz
+    found_s = first_s + int(np.fft.irfft(spectrum, size)[: len(reference)].argmax()) / SPEC.rate_hz
     return start_s - found_s
 
 
+def table_rows(
+    lines: int, seconds: dict[str, float], places: dict[str, tuple[str, float, float]]
+) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for method in METHODS:
+        frames, picture_s, sound = places[method]
+        ratio = f"{seconds[method] / seconds[BARE]:.2f}"
+        rows.append((lines, method, f"{seconds[method]:.3f}", ratio, frames, f"{picture_s * 1000:.1f}", f"{sound:.0f}"))
+        if method == OURS:
+            rows.append((lines, CHECK, f"{seconds[CHECK]:.3f}", "", "", "", ""))
+    return rows
+
+
+def figures(found: dict[int, tuple[dict[str, float], dict[str, tuple[str, float, float]]]]) -> dict[str, float]:
+    """The figures with limits. A peer's are against ours with its check."""
+    values: dict[str, float] = {}
+    for lines, (seconds, _) in found.items():
+        values[f"cpu_ratio_{lines}p"] = round(seconds[OURS] / seconds[BARE], 3)
+    values["check_cpu_s"] = round(max(seconds[CHECK] for seconds, _ in found.values()), 4)
+    for key, peer in (("peer_cpu_ratio", PEER), ("peer_low_cpu_ratio", PEER_LOW)):
+        for lines, (seconds, _) in found.items():
+            values[f"{key}_{lines}p"] = round(seconds[peer] / (seconds[OURS] + seconds[CHECK]), 2)
+    values["peer_cpu_ratio"] = min(values[f"peer_cpu_ratio_{lines}p"] for lines in found)
+    values["sound_error_samples_max"] = max(places[OURS][2] for _, places in found.values())
+    values["picture_error_ms_max"] = round(1000 * max(places[OURS][1] for _, places in found.values()), 2)
+    return values
+
+
+def within(values: dict[str, float]) -> bool:
+    """Whether every limit holds: half a source frame and half an output frame make 37 ms here."""
+    ratios = all(values[f"cpu_ratio_{lines}p"] <= limit for lines, limit in LIMITS.items())
+    exact = values["sound_error_samples_max"] == 0 and values["picture_error_ms_max"] <= 1000 * (0.5 / 30 + 0.5 / 25)
+    return ratios and exact and values["check_cpu_s"] <= CHECK_LIMIT_S and values["peer_cpu_ratio"] >= PEER_LIMIT
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

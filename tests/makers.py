@@ -64,6 +64,7 @@ class Clip:
     rotation: int = 0
     drop: tuple[float, float] | None = None
     pix_fmt: str = "yuv420p"
+    audio_bits: int | None = None
 
 
 def make(path: Path, clip: Clip = Clip()) -> Path:
@@ -76,6 +77,8 @@ def make(path: Path, clip: Clip = Clip()) -> Path:
         if clip.video_codec == "libvpx-vp9":
             video.options |= {"deadline": "realtime", "cpu-used": "8", "b": "2M"}
         audio = None if clip.no_sound else out.add_stream(clip.audio_codec, rate=clip.rate_hz, layout=layout(clip))
+        if audio is not None and clip.audio_bits is not None:
+            audio.bit_rate = clip.audio_bits
         for number in range(round(clip.seconds * clip.fps)):
             time_s = number / float(clip.fps)
             if clip.drop and clip.drop[0] <= time_s < clip.drop[1]:

@@ -95,10 +95,14 @@ class SplitsSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardSection:
-    """The form of a sample: size in px, frames per second as a fraction, sound rate in Hz."""
+    """The form of a sample: size in px, frames per second as a fraction, sound rate in Hz.
+
+    `fit` is what becomes of another shape: `pad` keeps all of the picture, `crop` fills the sample with its middle.
+    """
 
     width: int = 256
     height: int = 144
+    fit: Literal["pad", "crop"] = "pad"
     fps: Fraction = Fraction(25)
     rate_hz: int = 16000
     channels: int = 1

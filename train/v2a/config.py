@@ -13,10 +13,14 @@ _LOWEST = {"steps": 1, "batch": 1, "lr": 0, "warmup_steps": 0, "weight_decay": 0
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What the models see and hear of a sample: px, frames per second, seconds per training crop."""
+    """What the models see and hear of a sample: px, frames per second, seconds per training crop.
+
+    `fit` is the shards' own rule for pictures of another shape; `generate` follows it.
+    """
 
     width: int = 256
     height: int = 144
+    fit: Literal["pad", "crop"] = "pad"
     fps: Fraction = Fraction(25)
     seconds: float = 10.0
     rate_hz: int = 16000

@@ -10,19 +10,20 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from v2a_data.errors import FatalError
 from v2a_data.media.limits import DEMUXERS, PROTOCOLS
-from v2a_data.media.picture import plane_view, split_planes
+from v2a_data.media.picture import FitRule, plane_view, split_planes
 
 _SCALE = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form in which a model sees samples: px, frames per second, audio samples per second."""
+    """The form in which a model sees samples: px, frames per second, audio samples per second, rule of other shapes."""
 
     width: int
     height: int
     fps: Fraction
     rate_hz: int
+    fit: FitRule = "pad"
 
     @property
     def samples_per_frame(self) -> int:

@@ -100,7 +100,7 @@ def generate_file(maker: SoundMaker, video: Path, target: Path, progress: Callab
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".tmp-") as folder:
         sound = Path(folder) / "sound.wav"
         with MediaChild() as child:
-            child.grid_open(video, maker.form.width, maker.form.height, maker.form.fps)
+            child.grid_open(video, maker.form.width, maker.form.height, maker.form.fps, maker.form.fit)
             frames = _write_wav(sound, maker, _pieces(child, Path(folder)), progress)
         if not frames:
             raise ItemError("no_picture", f"{video.name} has no frames")

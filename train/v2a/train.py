@@ -51,7 +51,7 @@ class Context:
 
 def form_of(view: View) -> Form:
     """The view as what decoders of samples need."""
-    return Form(view.width, view.height, view.fps, view.rate_hz)
+    return Form(view.width, view.height, view.fps, view.rate_hz, view.fit)
 
 
 def to_batch(crops: Crops, form: Form, device: torch.device) -> Batch:

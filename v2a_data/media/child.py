@@ -24,6 +24,7 @@ from v2a_data.media.count import count
 from v2a_data.media.cut import cut
 from v2a_data.media.grid import Grid
 from v2a_data.media.limits import limit_this_process
+from v2a_data.media.picture import FitRule
 from v2a_data.media.probe import probe
 from v2a_data.media.spec import CutSpec
 from v2a_data.media.tap import TapSpec, tap
@@ -53,8 +54,8 @@ class Server:
     def build(self) -> Any:
         return build()
 
-    def grid_open(self, path: str, width: int, height: int, fps: str) -> Any:
-        self.grid = Grid(path, width, height, Fraction(fps))
+    def grid_open(self, path: str, width: int, height: int, fps: str, fit: FitRule) -> Any:
+        self.grid = Grid(path, width, height, Fraction(fps), fit)
         return {}
 
     def grid_take(self, count: int, target: str) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from v2a_data.errors import ItemError
+from v2a_data.media.picture import FitRule
 from v2a_data.media.probe import Probe
 
 # A job may take this long, plus a share of the media's length.
@@ -64,9 +65,9 @@ class MediaChild:
         """Decode a finished sample and count what it holds (fields of `media.count.Counted`)."""
         return dict(self._call(_deadline(duration_s), "count", path=str(path), fps=str(fps)))
 
-    def grid_open(self, path: Path, width: int, height: int, fps: Fraction) -> None:
+    def grid_open(self, path: Path, width: int, height: int, fps: Fraction, fit: FitRule = "pad") -> None:
         """Start handing out the frames of a video (`media.grid.Grid`)."""
-        self._call(_BASE_S, "grid_open", path=str(path), width=width, height=height, fps=str(fps))
+        self._call(_BASE_S, "grid_open", path=str(path), width=width, height=height, fps=str(fps), fit=fit)
 
     def grid_take(self, count: int, folder: Path) -> np.ndarray:
         """The next frames of the opened video, `(n, height * 3 / 2, width)` uint8; fewer at its end."""

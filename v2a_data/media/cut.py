@@ -51,19 +51,16 @@ def cut(path: str, spans: Sequence[tuple[float, float]], spec: CutSpec, folder: 
     Each span ends as a file or with a reason: `short`, `miscounted`, `sound_shifted`. Raises
     `ItemError` where the file as a whole cannot be decoded.
     """
-    scaler = Scaler(_sample_aspect(path))
+    media = Media(open_media(path))
+    with media.container:
+        if media.video is None or media.audio is None:
+            raise ItemError("no_picture" if media.video is None else "no_sound")
+        scaler = Scaler(float(media.video.sample_aspect_ratio or 1))
+        keyframes_s = keyframes(media) if len(spans) > 1 else np.zeros(0)
     results: list[CutResult] = []
-    for group in plan_passes(spans, *keyframes(path)) if len(spans) > 1 else [range(len(spans))]:
+    for group in plan_passes(spans, keyframes_s, 1 / media.frame_interval_s):
         results += _one_pass(path, [_Span(path, *spans[i], Path(folder) / f"{i:06d}.mp4", spec, scaler) for i in group])
     return results
-
-
-def _sample_aspect(path: str) -> float:
-    media = Media(open_media(path))
-    media.container.close()
-    if media.video is None or media.audio is None:
-        raise ItemError("no_picture" if media.video is None else "no_sound")
-    return float(media.video.sample_aspect_ratio or 1)
 
 
 def _one_pass(path: str, spans: Sequence["_Span"]) -> Iterator[CutResult]:
@@ -89,9 +86,7 @@ def _one_pass(path: str, spans: Sequence["_Span"]) -> Iterator[CutResult]:
 class _Span:
     """One span on its way into a file. The first error that refuses it is kept and ends its work."""
 
-    def __init__(
-        self, path: str, start_s: float, stop_s: float, target: Path, spec: CutSpec, scaler: Scaler
-    ) -> None:
+    def __init__(self, path: str, start_s: float, stop_s: float, target: Path, spec: CutSpec, scaler: Scaler) -> None:
         self.path, self.start_s, self.stop_s, self.target = path, start_s, stop_s, target
         self.spec, self.scaler = spec, scaler
         self.frames = spec.frames(stop_s - start_s)

@@ -8,23 +8,23 @@ import numpy as np
 from v2a_data.errors import ItemError
 from v2a_data.media.decode import Media, Picture
 from v2a_data.media.limits import open_media
-from v2a_data.media.picture import Scaler
+from v2a_data.media.picture import FitRule, Scaler
 
 
 class Grid:
-    """Frames of one file at `fps` from second 0 on, each `(height * 3 / 2, width)` uint8 planes.
+    """Frames of one file at `fps` from second 0 on, each `(height * 3 / 2, width)` uint8 planes, fitted as in shards.
 
     Each grid time gets the nearest source frame; the last one stays on until it would end. The
     picture alone decides the length; a file without sound is fine here. Raises `ItemError`:
     `no_picture`, `picture_undecodable`, and those of `open_media`.
     """
 
-    def __init__(self, path: str, width: int, height: int, fps: Fraction) -> None:
+    def __init__(self, path: str, width: int, height: int, fps: Fraction, fit: FitRule = "pad") -> None:
         self.media = Media(open_media(path))
         if self.media.video is None:
             raise ItemError("no_picture")
         self.media.audio = None
-        self.width, self.height, self.fps = width, height, fps
+        self.width, self.height, self.fps, self.fit = width, height, fps, fit
         self.scaler = Scaler(float(self.media.video.sample_aspect_ratio or 1))
         self._canvases = self._stream()
 
@@ -44,7 +44,7 @@ class Grid:
         for item in self.media.decode():
             if not isinstance(item, Picture) or (last and item.time_s <= last[0]):
                 continue
-            canvas = self.scaler.canvas(item.frame, self.width, self.height)
+            canvas = self.scaler.canvas(item.frame, self.width, self.height, self.fit)
             while (wanted_s := index * step_s) < item.time_s:
                 nearer = last is not None and wanted_s - last[0] <= item.time_s - wanted_s
                 yield last[1] if last is not None and nearer else canvas

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from v2a_data.media.decode import Media
-from v2a_data.media.limits import open_media
 
 # Opening the file anew and seeking costs as much as decoding so many frames (measured: 3 to 6, 144 to 720 lines).
 _SEEK_FRAMES = 6.0
@@ -30,19 +29,16 @@ def plan_passes(
     return [*passes, range(first, len(spans))] if spans else []
 
 
-def keyframes(path: str) -> tuple[np.ndarray, float]:
-    """Times of the picture's keyframes (s, rising) and its frames per second.
+def keyframes(media: Media) -> np.ndarray:
+    """Times of the picture's keyframes, seconds, rising.
 
-    From the container's index where that is whole (mov, mp4), else from the headers of all packets.
+    From the container's index where that is whole (mov, mp4), else from all packets: the file is read to its end.
     """
-    media = Media(open_media(path))
-    with media.container as container:
-        video = media.video
-        if video is None or video.time_base is None:
-            return np.zeros(0), 0.0
-        if "mp4" in container.format.name:
-            stamps = [entry.timestamp for entry in video.index_entries if entry.is_keyframe]
-        else:
-            stamps = [p.pts for p in container.demux(video) if p.is_keyframe and p.pts is not None]
-        times = np.sort(np.asarray(stamps, np.float64) * float(video.time_base) - media.origin_s)
-        return times, 1.0 / media.frame_interval_s
+    video = media.video
+    if video is None or video.time_base is None:
+        return np.zeros(0)
+    if "mp4" in media.container.format.name:
+        stamps = [entry.timestamp for entry in video.index_entries if entry.is_keyframe]
+    else:
+        stamps = [p.pts for p in media.container.demux(video) if p.is_keyframe and p.pts is not None]
+    return np.sort(np.asarray(stamps, np.float64) * float(video.time_base) - media.origin_s)

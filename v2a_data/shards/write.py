@@ -18,8 +18,8 @@ from v2a_data.ids import split_clip_id
 from v2a_data.ledger import Ledger, Row
 from v2a_data.manifest import own_manifest
 from v2a_data.media.client import shared_child, twice
-from v2a_data.media.spec import CutSpec
 from v2a_data.media.probe import Probe
+from v2a_data.media.spec import CutSpec
 from v2a_data.models.choice import not_for_use
 from v2a_data.progress import Progress
 from v2a_data.rebuild import plan_shards
@@ -258,7 +258,7 @@ class ShardRun:
             by_video[row["video_id"]].append(row)
         section = self.recipe.shard
         spec = CutSpec(
-            section.width, section.height, section.fps, section.rate_hz, section.channels, section.crf
+            section.width, section.height, section.fps, section.rate_hz, section.channels, section.crf, section.fit
         ).to_json()
         for video_id, rows in by_video.items():
             spans = tuple((row["clip_id"], row["start_s"], row["stop_s"]) for row in rows)
