@@ -146,7 +146,20 @@ def test_lag_is_found_where_there_is_one() -> None:
     for shift in (0, 1, 37, -200):
         moved = np.roll(heard, shift, axis=1)[:, 1600:33600]
         assert sound_lag(moved, 16000, source, 48000, 0.1) == shift
-    assert sound_lag(np.zeros((1, 32000)), 16000, source, 48000, 0.1) is None
+    for wrong in (np.zeros((1, 32000)), noise_track(2.0, 16000, seed=7)[None]):
+        with pytest.raises(ItemError, match="sound_shifted"):
+            sound_lag(wrong, 16000, source, 48000, 0.1)
+    quiet = np.zeros_like(source)
+    assert sound_lag(np.zeros((1, 32000)), 16000, quiet, 48000, 0.1) is None
+
+
+def test_lag_is_found_in_sound_that_lies_mostly_above_the_samples_band() -> None:
+    low = 0.02 * noise_track(4.0, 48000)
+    whistle = 0.5 * np.sin(2 * np.pi * 14500 * np.arange(len(low)) / 48000)
+    heard = np.fft.irfft(np.fft.rfft(low)[: 4 * 8000 + 1], 64000)[None] / 3
+    source = (low + whistle).astype(np.float32)[None]
+    assert sound_lag(heard[:, 1600:33600].astype(np.float32), 16000, source, 48000, 0.1) == 0
+    assert sound_lag(np.zeros((1, 32000)), 16000, whistle.astype(np.float32)[None], 48000, 0.1) is None
 
 
 def test_a_file_without_sound_is_refused_whole(media, tmp_path: Path) -> None:

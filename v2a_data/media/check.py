@@ -16,6 +16,8 @@ _MAX_LAG_SAMPLES = 800
 _BLOCK = 16384 - 2 * _MAX_LAG_SAMPLES
 _QUIET = 1e-4
 _ALIKE = 0.2
+# Nearer to the band limit than this, two low-pass filters may differ.
+_BAND = 0.9
 
 
 def check_picture(times_s: Sequence[float], start_s: float, stop_s: float) -> None:
@@ -68,21 +70,44 @@ def check_back(target: Path, frames: int, pcm: np.ndarray, spec: CutSpec, heard:
 
 
 def sound_lag(sound: np.ndarray, rate_hz: int, reference: np.ndarray, rate_in_hz: int, offset_s: float) -> int | None:
-    """Audio samples by which `sound` lags behind the source's, or null with nothing to correlate.
+    """Audio samples by which `sound` lags behind the source's, or null where the source is silent.
 
-    The source is read off at the samples' own times by interpolation, a way that shares nothing
-    with the resampler, and the two are cross-correlated.
+    The source is read off at the samples' own times by interpolation, a way that shares nothing with the resampler,
+    and the two are cross-correlated in the loudest channel. Raises `ItemError("sound_shifted")` where they are not
+    alike at any lag up to 800 audio samples.
     """
-    times = (offset_s + np.arange(sound.shape[1]) / rate_hz) * rate_in_hz
-    source = _read_off(mix_to(1, reference)[0], times)
-    heard = mix_to(1, sound)[0]
-    heard, source = heard - heard.mean(), source - source.mean()
-    if np.abs(heard).max() < _QUIET or np.abs(source).max() < _QUIET:
+    loudest = int(np.square(sound).sum(axis=1).argmax())
+    heard, whole = sound[loudest] - sound[loudest].mean(), mix_to(len(sound), reference)[loudest]
+    places = (offset_s + np.arange(sound.shape[1]) / rate_hz) * rate_in_hz
+    lag = _lag(heard, _read_off(whole, places))
+    if lag is not None:
+        return lag
+    # What lies above the sample's band folds back in interpolation; without it the two must be alike.
+    source = _read_off(_low_passed(whole, _BAND * rate_hz / rate_in_hz), places)
+    if np.abs(source).max() < _QUIET:
         return None
+    lag = _lag(_low_passed(heard, _BAND), source)
+    if lag is None:
+        raise ItemError("sound_shifted", "its sound is not like the source's")
+    return lag
+
+
+def _lag(heard: np.ndarray, source: np.ndarray) -> int | None:
+    """The lag at which the two are most alike, or null where they are not alike."""
+    source = source - source.mean()
     window = _correlation(heard, source)
     if window.max() <= _ALIKE * np.sqrt(np.dot(heard, heard) * np.dot(source, source)):
         return None
     return int(window.argmax()) - _MAX_LAG_SAMPLES
+
+
+def _low_passed(sound: np.ndarray, share: float) -> np.ndarray:
+    """The sound without mean and without what lies above a share of its own band."""
+    if share >= 1:
+        return sound - sound.mean()
+    spectrum = np.fft.rfft(sound)
+    spectrum[0], spectrum[int(share * len(spectrum)) :] = 0, 0
+    return np.fft.irfft(spectrum, len(sound)).astype(np.float32)
 
 
 def _read_off(sound: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -28,12 +28,15 @@ class Heard:
         """`(channels, count)` float32 at the sample's rate, from `start_s` on.
 
         Audio sample 0 is the source's nearest to `start_s`: at most half a source sample off. The lead kept
-        before it for the resampler is a whole number of samples at both rates.
+        before it for the resampler is a whole number of samples at both rates. Where the sound starts a little
+        late there is silence.
         """
+        mixed = mix_to(spec.channels, self.samples)
         first = round((start_s - self.start_s) * self.rate_hz)
+        if first < 0:
+            mixed, first = np.pad(mixed, ((0, 0), (-first, 0))), 0
         step = self.rate_hz // np.gcd(self.rate_hz, spec.rate_hz)
         lead = first // step * step
-        mixed = mix_to(spec.channels, self.samples)
         out = resample(mixed[:, first - lead :], self.rate_hz, spec.rate_hz)
         out = out[:, lead * spec.rate_hz // self.rate_hz :][:, :count]
         return np.pad(out, ((0, 0), (0, count - out.shape[1])))
@@ -62,7 +65,8 @@ def _whole(line: Timeline, start_s: float, stop_s: float, allowed_s: float) -> N
     late_s = (line.late_s or 0.0) - (start_s - line.start_s)
     if late_s > allowed_s:
         raise ItemError("short", f"sound starts {late_s:.3f} s late")
-    if line.gap_s > allowed_s:
-        raise ItemError("short", f"sound has a hole of {line.gap_s:.3f} s")
+    hole_s = max((min(stop, stop_s) - max(start, start_s) for start, stop in line.holes_s), default=0.0)
+    if hole_s > allowed_s:
+        raise ItemError("short", f"sound has a hole of {hole_s:.3f} s")
     if line.stop_s < stop_s - allowed_s:
         raise ItemError("short", f"sound ends {stop_s - line.stop_s:.3f} s early")

@@ -8,6 +8,7 @@ import av
 from av.container import InputContainer
 
 from v2a_data.errors import ItemError
+from v2a_data.media.edits import edits
 
 PROTOCOLS = "file"
 DEMUXERS = "mov,matroska,webm,ogg,flac,wav,mp3,avi,flv,mpegts,mpeg"
@@ -41,7 +42,7 @@ def file_url(path: str | os.PathLike[str]) -> str:
 def open_media(path: str | os.PathLike[str]) -> InputContainer:
     """Open a file with the whitelists and bounds on.
 
-    Raises `ItemError`: `missing_file`, `empty_file`, `not_media`, `too_many_streams`.
+    Raises `ItemError`: `missing_file`, `empty_file`, `not_media`, `too_many_streams`, `edit_list`.
     """
     try:
         size = Path(path).stat().st_size
@@ -55,6 +56,7 @@ def open_media(path: str | os.PathLike[str]) -> InputContainer:
         "max_pixels": str(MAX_PIXELS),
         "max_streams": str(MAX_STREAMS),
         "enable_drefs": "0",
+        "advanced_editlist": "0",  # see media/edits.py
     }
     try:
         container = av.open(file_url(path), options=options, metadata_errors="replace")
@@ -63,6 +65,9 @@ def open_media(path: str | os.PathLike[str]) -> InputContainer:
     if len(container.streams) > MAX_STREAMS:
         container.close()
         raise ItemError("too_many_streams", f"{len(container.streams)}, at most {MAX_STREAMS}")
+    if "mp4" in container.format.name and (pieces := edits(path)) > 1:
+        container.close()
+        raise ItemError("edit_list", f"a track is played in {pieces} pieces")
     return container
 
 

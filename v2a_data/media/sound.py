@@ -16,8 +16,7 @@ _CANCELLING = 0.1
 class Timeline:
     """Lays chunks on a sample clock that starts at `start_s`: silence in gaps, overlaps cut.
 
-    `gap_s` is the longest hole met so far inside what was laid, `late_s` the hole before the
-    first sample.
+    `holes_s` are the stretches of silence put in so far between chunks, `late_s` the one before the first sample.
     """
 
     def __init__(self, start_s: float) -> None:
@@ -25,7 +24,7 @@ class Timeline:
         self.rate_hz = 0
         self.channels = 0
         self.written = 0
-        self.gap_s = 0.0
+        self.holes_s: list[tuple[float, float]] = []
         self.late_s: float | None = None
         self._earliest_s, self._latest_s = -np.inf, np.inf
 
@@ -69,7 +68,7 @@ class Timeline:
         if self.late_s is None:
             self.late_s = max(0.0, hole / self.rate_hz)
         elif hole > 0:
-            self.gap_s = max(self.gap_s, hole / self.rate_hz)
+            self.holes_s.append((self.stop_s, self.stop_s + hole / self.rate_hz))
         laid_s = self.start_s + (self.written + hole) / self.rate_hz
         self._earliest_s = max(self._earliest_s, chunk.time_s - chunk.tick_s / 2 - laid_s)
         self._latest_s = min(self._latest_s, chunk.time_s + chunk.tick_s / 2 - laid_s)
