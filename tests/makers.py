@@ -11,14 +11,14 @@ BITS = 12
 _CELL = 16
 
 
-def coded_frame(number: int, width: int, height: int) -> np.ndarray:
+def coded_frame(number: int, width: int, height: int, cell: int = _CELL) -> np.ndarray:
     """RGB picture whose top left cells hold `number` in binary, white for 1, on a moving grey ground."""
     shade = 60 + (np.add.outer(np.arange(height), np.arange(width)) + 3 * number) % 60
     frame = np.repeat(shade[..., None], 3, axis=2).astype(np.uint8)
     for bit in range(BITS):
         row, column = divmod(bit, 6)
         value = 235 if number >> bit & 1 else 16
-        frame[row * _CELL : (row + 1) * _CELL, column * _CELL : (column + 1) * _CELL] = value
+        frame[row * cell : (row + 1) * cell, column * cell : (column + 1) * cell] = value
     return frame
 
 
