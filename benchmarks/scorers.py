@@ -13,14 +13,12 @@ from pathlib import Path
 import inputs
 import numpy as np
 
-from v2a_data.curate.score import PartVideo, tap_view
+from v2a_data.curate.score import PartVideo, tap_spec, tap_view
 from v2a_data.engine import SerialEngine
 from v2a_data.errors import MissingToolError
 from v2a_data.media.client import shared_child
-from v2a_data.media.tap import TapSpec
 from v2a_data.models.choice import with_models
 from v2a_data.recipe import Recipe, load_recipe
-from v2a_data.schema import WINDOW_S
 from v2a_data.scorers import SCORERS
 from v2a_data.scorers.base import Scorer
 from v2a_data.synthetic.plan import Fault
@@ -96,13 +94,7 @@ def mean(scorer: Scorer, label: str, path: Path, field: str, folder: Path) -> fl
     duration_s = shared_child().probe(path, 3600.0).duration_s
     video = PartVideo("lo-0", str(path), label, duration_s, tuple(map(float, window_starts(duration_s))))
     needs = scorer.needs
-    spec = TapSpec(
-        video.windows,
-        WINDOW_S,
-        ((needs.frames_per_window, needs.frame_px),) if needs.frames_per_window else (),
-        (needs.luma,) if needs.luma else (),
-        (needs.sound,) if needs.sound != "none" else (),
-    )
+    spec = tap_spec(video.windows, [needs])
     folder.mkdir()
     facts = shared_child().tap(path, spec, folder, duration_s)
     (found,) = scorer.score([tap_view(video, needs, folder, facts["rate_hz"])])

@@ -103,6 +103,13 @@ def test_black_and_half_black() -> None:
     assert found.fields["black"].tolist() == pytest.approx([0.0, 1.0], abs=0.05)
 
 
+def test_a_picture_may_have_a_lit_corner_and_still_be_black() -> None:
+    picture = np.full((50, 36, 64), 16, np.uint8)
+    picture[:25, 0, :22] = picture[25:, 0, :23] = 200
+    (found,) = Motion(Motion.Config()).score([seen(picture)])
+    assert found.fields["black"].tolist() == [1.0, 0.0]
+
+
 def test_runs_shorter_than_asked_do_not_count() -> None:
     marks = np.asarray([1, 1, 0, 1, 1, 1, 0, 1], bool)
     assert in_runs(marks, 3).tolist() == [False, False, False, True, True, True, False, False]
@@ -172,6 +179,10 @@ def test_clip_topic_orders_by_its_prompts(clip: tuple[Path, Path]) -> None:
     red, blue = (s.fields["seen"] for s in scorer.score([frames((200, 30, 30)), frames((40, 60, 200))]))
     assert red.min() > 0.8
     assert blue.max() < 0.2
+    half = frames((200, 30, 30))
+    half.frame_s[1] = np.nan
+    (found,) = scorer.score([half])
+    assert np.isnan(found.fields["seen"]).tolist() == np.isnan(found.evidence_s).tolist() == [False, True]
     other = topic(clip, labels={"Red": Prompts(("a blue picture",), ("a red picture",))})
     other.open("cpu")
     assert other.score([frames((200, 30, 30))])[0].fields["seen"].max() < 0.2

@@ -255,15 +255,19 @@ def score_part(tapped: PartResult, models: tuple[ScorerSpec, ...]) -> PartResult
     return replace(tapped, written=tuple(written))
 
 
-def _tap(video: PartVideo, scorers: Sequence[Scorer], folder: Path) -> dict[str, Any]:
-    needs = [scorer.needs for scorer in scorers]
-    spec = TapSpec(
-        video.windows,
+def tap_spec(windows: Sequence[float], needs: Sequence[Needs]) -> TapSpec:
+    """What one decode has to yield for all of some needs, each form once."""
+    return TapSpec(
+        tuple(windows),
         WINDOW_S,
         tuple(sorted({(n.frames_per_window, n.frame_px) for n in needs if n.frames_per_window})),
         tuple(sorted({n.luma for n in needs if n.luma})),
         tuple(sorted({n.sound for n in needs if n.sound != "none"})),
     )
+
+
+def _tap(video: PartVideo, scorers: Sequence[Scorer], folder: Path) -> dict[str, Any]:
+    spec = tap_spec(video.windows, [scorer.needs for scorer in scorers])
     return dict(twice(lambda: shared_child().tap(Path(video.path), spec, folder, video.duration_s)))
 
 

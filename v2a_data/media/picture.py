@@ -91,11 +91,30 @@ class Scaler:
         return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
 
     def luma(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
-        """`(height, width)` uint8 luma, stretched to the size asked."""
+        """`(height, width)` uint8 luma of limited range, stretched to the size asked; the source's own matrix."""
         turns = round(frame.rotation / 90) % 4
-        size = (height, width) if turns % 2 else (width, height)
-        small = self._scaled(frame, size[0], size[1], "yuv420p")
-        return np.ascontiguousarray(np.rot90(plane_view(small, 0), turns))
+        reformatter = self._reformatters.setdefault((width, height, "gray"), VideoReformatter())
+        # Called full on both sides, the luma plane is scaled as it is; chroma would cost as much again.
+        small = reformatter.reformat(
+            frame,
+            width=height if turns % 2 else width,
+            height=width if turns % 2 else height,
+            format="gray",
+            interpolation=_SCALE,
+            src_colorspace=Colorspace.ITU601,
+            dst_colorspace=Colorspace.ITU601,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        )
+        plane = plane_view(small, 0)
+        if (
+            frame.color_range == ColorRange.JPEG
+            or frame.format.is_rgb
+            or frame.format.name.startswith(("yuvj", "gray"))
+        ):
+            plane = ((plane.astype(np.uint16) * 219 + 127) // 255 + 16).astype(np.uint8)
+        return np.rot90(plane, turns) if turns else plane
 
     def _scaled(self, frame: av.VideoFrame, width: int, height: int, form: str) -> av.VideoFrame:
         reformatter = self._reformatters.setdefault((width, height, form), VideoReformatter())

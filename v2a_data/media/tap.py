@@ -4,7 +4,7 @@ Arrays go to `.npy` files in a folder; sound is streamed to disk, so memory stay
 """
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,13 @@ import numpy as np
 from v2a_data.errors import ItemError
 from v2a_data.media.decode import Media, Picture, SoundChunk
 from v2a_data.media.limits import open_media
-from v2a_data.media.pick import Picker
 from v2a_data.media.picture import Scaler
 from v2a_data.media.sound import Resampler, Timeline, mix_to
 
 MONO_RATE_HZ = 16000
 SoundForm = Literal["source", "mono16k"]
+# Containers round times (Matroska to 1 ms): a frame this little after a wanted time is on screen then.
+_SAME_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,18 @@ def tap(path: str, spec: TapSpec, folder: str) -> dict[str, Any]:
     Per frames track `<stem>.npy` (windows, k, h, w, 3) uint8 and `<stem>-s.npy` (windows, k); per
     luma track `<stem>.npy` (m, h, w) uint8 and `<stem>-s.npy` (m,); `sound-source.npy` (samples,
     channels) and `sound-mono16k.npy` (samples, 1) float32 from the first window's start on. Sound
-    without a sample is not written. Returns `rate_hz` of the source's sound and the number of
-    `pictures` decoded. Raises `ItemError("picture_undecodable")` where no picture decodes.
+    without a sample is not written.
+
+    A window's frames are source frames of `[start, stop)`: those on screen at the wanted times, or the next
+    one where that came on before the window. A window without a source frame has black ones at NaN s. Luma is
+    what is on screen, whenever it came on.
+
+    Returns `rate_hz` of the source's sound and the number of `pictures` decoded. Raises
+    `ItemError("picture_undecodable")` where no picture decodes.
     """
     media = Media(open_media(path))
+    if not spec.sound:
+        media.audio = None
     out = Path(folder)
     start_s, stop_s = spec.windows[0], spec.windows[-1] + spec.window_s
     tracks = _tracks(spec, media, out, stop_s)
@@ -100,41 +109,65 @@ def _tracks(spec: TapSpec, media: Media, out: Path, stop_s: float) -> list["_Tra
     tracks = []
     for count, px in spec.frames:
         times = frame_times(windows, spec.window_s, count)
-        convert = partial(scaler.rgb, shorter_side=px)
-        tracks.append(_Track(out / frames_name(count, px), times.reshape(-1), convert, times.shape))
+        spans = [(start, start + spec.window_s) for start in spec.windows for _ in range(count)]
+        tracks.append(_Track(out / frames_name(count, px), times, spans, partial(scaler.rgb, shorter_side=px)))
     for width, height, rate in spec.luma:
         times = windows[0] + np.arange(int(np.ceil((stop_s - windows[0]) * rate))) / rate
+        spans = [(-np.inf, np.inf)] * len(times)
         convert = partial(scaler.luma, width=width, height=height)
-        tracks.append(_Track(out / luma_name(width, height, rate), times, convert, times.shape))
+        tracks.append(_Track(out / luma_name(width, height, rate), times, spans, convert))
     return tracks
 
 
 class _Track:
-    """One picked series of pictures on its way to disk. A frame picked twice is scaled once."""
+    """One picked series of pictures on its way to disk. A frame picked twice is scaled once.
+
+    Each wanted time (rising) gets the frame on screen, or the next one where that one's time is before the span
+    of the wanted time; and black where no frame has its time in the span.
+    """
 
     def __init__(
-        self, stem: Path, times_s: np.ndarray, convert: Callable[[av.VideoFrame], np.ndarray], grid: tuple[int, ...]
+        self,
+        stem: Path,
+        times_s: np.ndarray,
+        spans: Sequence[tuple[float, float]],
+        convert: Callable[[av.VideoFrame], np.ndarray],
     ) -> None:
-        self.picker, self.convert, self.grid, self.stem = Picker(times_s, "shown"), convert, grid, stem
+        self.wanted, self.grid, self.spans = times_s.reshape(-1).tolist(), times_s.shape, spans
+        self.convert, self.stem = convert, stem
         self.stream = _NpyStream(stem.with_name(f"{stem.name}.npy"))
         self.times_s: list[float] = []
-        self.last: np.ndarray | None = None
+        self.shown: Picture | None = None
+        self.scaled: Picture | None = None
+        self.array: np.ndarray | None = None
 
     def push(self, picture: Picture) -> None:
-        self._take(self.picker.push(picture))
-
-    def _take(self, picked: Iterable[tuple[int, Picture]]) -> None:
-        for _, picture in picked:
-            if self.last is None or self.times_s[-1] != picture.time_s:
-                array = self.convert(picture.frame)
-                self.last = array if self.last is None else _match(array, self.last.shape)
-            self.stream.append(self.last[None])
-            self.times_s.append(picture.time_s)
+        if self.shown is not None and picture.time_s <= self.shown.time_s:
+            return
+        until_s = picture.time_s - _SAME_S
+        while len(self.times_s) < len(self.wanted) and self.wanted[len(self.times_s)] < until_s:
+            earliest_s, before_s = self.spans[len(self.times_s)]
+            if self.shown is not None and self.shown.time_s >= earliest_s:
+                self._take(self.shown)
+            else:
+                self._take(picture, inside=picture.time_s < before_s)
+        self.shown = picture
 
     def finish(self) -> None:
-        self._take(self.picker.finish())
+        """The wanted times after the last frame get that frame, if it is inside."""
+        assert self.shown is not None
+        while len(self.times_s) < len(self.wanted):
+            self._take(self.shown, inside=self.shown.time_s >= self.spans[len(self.times_s)][0])
         self.stream.close(self.grid)
         np.save(self.stem.with_name(f"{self.stem.name}-s.npy"), np.asarray(self.times_s).reshape(self.grid))
+
+    def _take(self, picture: Picture, *, inside: bool = True) -> None:
+        if self.array is None or (inside and self.scaled is not picture):
+            array = self.convert(picture.frame)
+            self.array = array if self.array is None else _match(array, self.array.shape)
+            self.scaled = picture
+        self.stream.append((self.array if inside else np.zeros_like(self.array))[None])
+        self.times_s.append(picture.time_s if inside else np.nan)
 
 
 def _match(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -147,51 +180,50 @@ def _match(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 class _Sounds:
-    """Sound at the source's rate, and mixed to 16 kHz mono, streamed to disk.
+    """Sound at the source's rate, and mixed to 16 kHz mono, streamed to disk a window at a time.
 
     The mix to mono is decided per window, so that anti-phase stereo does not vanish in it.
     """
 
     def __init__(self, spec: TapSpec, out: Path, start_s: float, stop_s: float) -> None:
         self.timeline = Timeline(start_s)
-        self.spec, self.stop_s = spec, stop_s
+        self.window_s, self.stop_s = spec.window_s, stop_s
         self.source = _NpyStream(out / "sound-source.npy") if "source" in spec.sound else None
         self.mono = _NpyStream(out / "sound-mono16k.npy") if "mono16k" in spec.sound else None
         self.resampler: Resampler | None = None
         self.waiting: list[np.ndarray] = []
+        self.waits = 0
 
     def push(self, chunk: SoundChunk) -> None:
-        if chunk.time_s >= self.stop_s or not (self.source or self.mono):
+        if chunk.time_s >= self.stop_s:
             return
         samples = self.timeline.lay(chunk)
         if samples is None:
             return
+        self.waiting.append(samples)
+        self.waits += samples.shape[1]
+        size = round(self.window_s * self.timeline.rate_hz)
+        if self.waits < size:
+            return
+        joined = np.concatenate(self.waiting, axis=1)
+        whole = self.waits // size * size
+        for first in range(0, whole, size):
+            self._write(joined[:, first : first + size])
+        self.waiting, self.waits = [joined[:, whole:]], self.waits - whole
+
+    def _write(self, samples: np.ndarray) -> None:
         if self.source:
             self.source.append(samples.T)
         if self.mono:
-            self.waiting.append(samples)
-            self._mix_windows(round(self.spec.window_s * self.timeline.rate_hz))
-
-    def _mix_windows(self, size: int) -> None:
-        if sum(part.shape[1] for part in self.waiting) < size:
-            return
-        joined = np.concatenate(self.waiting, axis=1)
-        for first in range(0, joined.shape[1] - size + 1, size):
-            self._mix(joined[:, first : first + size])
-        self.waiting = [joined[:, joined.shape[1] // size * size :]]
-
-    def _mix(self, samples: np.ndarray) -> None:
-        assert self.mono is not None
-        self.resampler = self.resampler or Resampler(self.timeline.rate_hz, MONO_RATE_HZ)
-        for piece in self.resampler.push(mix_to(1, samples)[0]):
-            self.mono.append(piece[:, None])
+            self.resampler = self.resampler or Resampler(self.timeline.rate_hz, MONO_RATE_HZ)
+            for piece in self.resampler.push(mix_to(1, samples)[0]):
+                self.mono.append(piece[:, None])
 
     def finish(self) -> dict[str, Any]:
-        if self.mono:
-            rest = np.concatenate(self.waiting, axis=1) if self.waiting else np.zeros((1, 0), np.float32)
-            if rest.shape[1]:
-                self._mix(rest)
-            for piece in self.resampler.flush() if self.resampler else ():
+        if self.waits:
+            self._write(np.concatenate(self.waiting, axis=1))
+        if self.mono and self.resampler:
+            for piece in self.resampler.flush():
                 self.mono.append(piece[:, None])
         for stream in (self.source, self.mono):
             if stream:
@@ -217,7 +249,7 @@ class _NpyStream:
             self.file = self.path.open("wb")
             self.file.write(bytes(self._HEADER_BYTES))
             self.item, self.dtype = rows.shape[1:], rows.dtype
-        self.file.write(np.ascontiguousarray(rows).tobytes())
+        self.file.write(np.ascontiguousarray(rows).data)
         self.rows += len(rows)
 
     def close(self, grid: tuple[int, ...] | None = None) -> None:

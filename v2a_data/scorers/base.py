@@ -56,6 +56,7 @@ class VideoTap:
 
     `window_start_s` (n,); `frames` (n, k, h, w, 3) uint8 with `frame_s` (n, k); `luma` (m, h, w)
     uint8 with `luma_s` (m,); `sound` (channels, samples) float32 at `rate_hz` from `sound_start_s`.
+    A window in which the source has no frame has black `frames` at NaN s; its score has to be NaN.
     """
 
     video_id: str

@@ -48,7 +48,7 @@ class ClipTopic:
         siblings: bool = False
 
     name: ClassVar[str] = "clip_topic"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     licence: ClassVar[str] = "MIT (open_clip); the weights' own licence applies to them"
     uses_model: ClassVar[bool] = True
     writes: ClassVar[tuple[Field, ...]] = (
@@ -151,6 +151,7 @@ class ClipTopic:
             self._chances(pictures[i : i + _BATCH], texts)[:, :on].sum(axis=1) for i in range(0, len(pictures), _BATCH)
         ]
         chance = np.concatenate(parts).reshape(tap.frames.shape[:2])
+        chance[np.isnan(tap.frame_s)] = np.nan  # a window without a frame has black ones
         best = chance.argmax(axis=1)
         rows = np.arange(len(chance))
         return WindowScores({"seen": chance[rows, best].astype(np.float32)}, tap.frame_s[rows, best].astype(np.float64))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -78,14 +79,19 @@ def window_lufs(sound: np.ndarray, rate_hz: int) -> float:
     """
     size = 1 << int(np.ceil(np.log2(sound.shape[1])))
     spectrum = np.fft.rfft(sound, size, axis=1)
-    gain = np.abs(k_weighting(np.fft.rfftfreq(size, 1 / rate_hz))) ** 2
-    energy = np.square(np.abs(spectrum)) * gain
+    energy = np.square(np.abs(spectrum)) * _gain(size, rate_hz)
     power = (2 * energy.sum(axis=1) - energy[:, 0]) / size / sound.shape[1]
     weights = np.ones(len(sound))
     if len(sound) == 6:
         weights = np.asarray([1.0, 1.0, 1.0, 0.0, 1.41, 1.41])
     total = float(np.sum(weights * power))
     return _LUFS_OFFSET + 10 * np.log10(total) if total > 1e-12 else np.nan
+
+
+@lru_cache(maxsize=4)
+def _gain(size: int, rate_hz: int) -> np.ndarray:
+    """What the K-weighting makes of the energy at each bin of a spectrum of `size` samples."""
+    return np.asarray(np.abs(k_weighting(np.fft.rfftfreq(size, 1 / rate_hz))) ** 2)
 
 
 def k_weighting(frequency_hz: np.ndarray) -> np.ndarray:

@@ -16,17 +16,22 @@ _CHANGED_LEVELS = 3
 _CHANGED_SHARE = 0.0015
 _STILL_RUN_S = 0.6
 _BLACK_LEVEL = 32
+# So many pixels may be brighter in a black picture: a logo, a clock.
+_LIT_SHARE = 0.0097
 
 
 class Motion:
-    """Mean change between pictures 80 ms apart, share of frozen and of black picture."""
+    """Mean change between pictures 80 ms apart, share of frozen and of black picture.
+
+    Null in a window in which no picture of the source came on.
+    """
 
     @dataclass(frozen=True)
     class Config:
         """Nothing to set."""
 
     name: ClassVar[str] = "motion"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     licence: ClassVar[str] = "Apache-2.0 (own code)"
     uses_model: ClassVar[bool] = False
     writes: ClassVar[tuple[Field, ...]] = (
@@ -54,27 +59,30 @@ class Motion:
 
     def _score(self, tap: VideoTap) -> WindowScores:
         assert tap.luma is not None and tap.luma_s is not None
-        windows = len(tap.window_start_s)
-        luma = np.asarray(tap.luma, np.int16)
-        change = np.abs(np.diff(luma, axis=0))
+        luma, shown_s = np.asarray(tap.luma), np.asarray(tap.luma_s)
+        change = np.maximum(luma[1:], luma[:-1]) - np.minimum(luma[1:], luma[:-1])
         amount = change.mean(axis=(1, 2)) / 255.0
         frozen = in_runs(
             np.mean(change > _CHANGED_LEVELS, axis=(1, 2)) <= _CHANGED_SHARE, round(_STILL_RUN_S * _RATE_HZ)
         )
-        black = np.percentile(luma.reshape(len(luma), -1), 99, axis=1) <= _BLACK_LEVEL
-        columns: dict[str, list[float]] = {"motion": [], "still": [], "black": []}
-        evidence = []
-        for start_s in tap.window_start_s:
+        black = np.mean(luma > _BLACK_LEVEL, axis=(1, 2)) <= _LIT_SHARE
+        fields = {name: np.full(len(tap.window_start_s), np.nan, np.float32) for name in ("motion", "still", "black")}
+        evidence = np.full(len(tap.window_start_s), np.nan)
+        for i, start_s in enumerate(tap.window_start_s):
             first = round((start_s - tap.window_start_s[0]) * _RATE_HZ)
-            last = first + round(WINDOW_S * _RATE_HZ)
-            for name, values in (("motion", amount), ("still", frozen), ("black", black)):
-                part = values[first:last]
-                columns[name].append(float(part.mean()) if len(part) else np.nan)
-            moved = amount[first:last]
-            evidence.append(float(tap.luma_s[first + int(moved.argmax())]) if len(moved) else np.nan)
-        fields = {name: np.asarray(values, np.float32) for name, values in columns.items()}
-        assert len(evidence) == windows
-        return WindowScores(fields, np.asarray(evidence))
+            part = slice(first, first + round(WINDOW_S * _RATE_HZ))
+            if not _inside(shown_s[part], start_s):
+                continue
+            fields["black"][i] = black[part].mean()
+            if len(amount[part]):
+                fields["motion"][i], fields["still"][i] = amount[part].mean(), frozen[part].mean()
+                evidence[i] = shown_s[first + int(amount[part].argmax())]
+        return WindowScores(fields, evidence)
+
+
+def _inside(shown_s: np.ndarray, start_s: float) -> bool:
+    """Whether any picture came on inside the window: an older one says nothing of it."""
+    return bool(np.any((shown_s >= start_s) & (shown_s < start_s + WINDOW_S)))
 
 
 def in_runs(marks: np.ndarray, shortest: int) -> np.ndarray:
