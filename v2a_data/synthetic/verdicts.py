@@ -35,7 +35,7 @@ class Verdicts:
 
 def judge_kept(workspace: "Workspace", world: Path, clip_s: float) -> Verdicts:
     """Kept clips of a workspace that was made from a world, fetched from its folder or from its server."""
-    right, served = _right_windows(world), _served_ids(world)
+    right, served = right_windows(world), _served_ids(world)
     sql = "SELECT video_id, start_s, stop_s FROM clips WHERE verdict = 'keep' ORDER BY clip_id"
     rows = workspace.ledger.rows(sql)
     kept = [(served.get(row["video_id"], row["video_id"]), row["start_s"], row["stop_s"]) for row in rows]
@@ -45,8 +45,8 @@ def judge_kept(workspace: "Workspace", world: Path, clip_s: float) -> Verdicts:
     return Verdicts(len(kept), sum(good), len(findable), len(findable & {video for video, _, _ in kept}))
 
 
-def _right_windows(world: Path) -> dict[str, list[bool]]:
-    """Per video, whether each of its windows is right."""
+def right_windows(world: Path) -> dict[str, list[bool]]:
+    """Per video, whether each of its windows is seen, heard and without a planted fault, by the truth."""
     windows = read_truth(world, "windows")
     windows["right"] = windows.seen.astype(bool) & windows.heard.astype(bool)
     windows["right"] &= windows.shift_s.abs() <= _MOST_SHIFT_S
