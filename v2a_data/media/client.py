@@ -1,8 +1,12 @@
 """The parent's side of the media child: start it, ask it, kill it at the deadline."""
 
 import atexit
+import contextlib
+import json
+import math
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -16,12 +20,15 @@ from typing import Any
 import numpy as np
 
 from v2a_data.errors import ItemError
+from v2a_data.media import confine
 from v2a_data.media.probe import Probe
 
 # A job may take this long, plus a share of the media's length.
 _BASE_S = 30.0
 _PER_MEDIA_SECOND = 0.5
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+# A child whose pipe broke is dying; it gets this long, so that what it died of can be said.
+_DYING_S = 5.0
+_MAX_ANSWER = 64_000_000
 
 
 class MediaChild:
@@ -77,31 +84,31 @@ class MediaChild:
     def close(self) -> None:
         """End the child."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            confine.kill_group(self._process)
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe:
                     pipe.close()
             self._process = None
 
     def _call(self, deadline_s: float, op: str, **args: Any) -> Any:
-        import json
-
         process = self._start()
         assert process.stdin is not None and process.stdout is not None
-        body = json.dumps({"op": op, "args": args}).encode()
+        body = json.dumps({"op": op, "args": args, "cpu_s": math.ceil(deadline_s)}).encode()
         stop = time.monotonic() + deadline_s
         try:
             process.stdin.write(struct.pack(">I", len(body)) + body)
             process.stdin.flush()
             (size,) = struct.unpack(">I", self._read(process, 4, stop))
+            if size > _MAX_ANSWER:
+                raise EOFError
             reply = json.loads(self._read(process, size, stop))
         except TimeoutError:
             self.close()
             raise ItemError("timed_out", f"{op} took more than {deadline_s:.0f} s") from None
         except (BrokenPipeError, EOFError):
-            code = process.wait()
-            self.close()
+            code = self._ended(process)
+            if code == -signal.SIGXCPU:
+                raise ItemError("timed_out", f"{op} used more than {deadline_s:.0f} s of processor time") from None
             raise ItemError("crashed", f"{op} ended the decoder with {_ending(code)}") from None
         if reply.get("exit"):
             self.close()
@@ -112,16 +119,31 @@ class MediaChild:
             raise OSError(error.get("errno") or 0, error["message"])
         raise ItemError(error["reason"], error["message"])
 
+    def has_no_network(self) -> bool:
+        """Whether the system lets the child leave the network (Linux; false where that cannot be seen)."""
+        self.build()
+        assert self._process is not None
+        try:
+            here, there = (os.readlink(f"/proc/{who}/ns/net") for who in ("self", self._process.pid))
+        except OSError:
+            return False
+        return here != there
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        """The exit code of a child that answers no more."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_DYING_S)
+        self.close()
+        return int(process.returncode)
+
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-            environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "v2a_data.media.child"],
+                confine.command(0, [sys.executable, "-I", "-m", "v2a_data.media.child"]),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=environment,
+                env=confine.environment(),
                 bufsize=0,
                 start_new_session=True,  # Ctrl-C reaches the driver only; the child ends with its parent
             )

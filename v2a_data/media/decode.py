@@ -5,12 +5,14 @@ Times are seconds from the container's own start when that is above 0 (MPEG-TS),
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import av
 import numpy as np
 from av.container import InputContainer
 
 from v2a_data.errors import ItemError
+from v2a_data.media.limits import refuse_too_large
 
 _MAX_BAD_PACKETS = 200
 _ATTACHED_PICTURE = 0x400
@@ -94,6 +96,7 @@ class Media:
 
 def _frames(container: InputContainer, streams: list[av.stream.Stream]) -> Iterator[av.VideoFrame | av.AudioFrame]:
     bad = 0
+    packet: av.Packet[Any] | None = None
     packets = container.demux(streams)
     while True:
         try:
@@ -104,6 +107,7 @@ def _frames(container: InputContainer, streams: list[av.stream.Stream]) -> Itera
         except av.EOFError:
             return
         except av.FFmpegError as error:
+            refuse_too_large(error, packet.stream.codec_context if packet is not None else None)
             if isinstance(error, MemoryError):
                 raise
             bad += 1
