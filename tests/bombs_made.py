@@ -283,7 +283,8 @@ def wav(claimed: int, rate_hz: int, channels: int) -> bytes:
 
 
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "JPEG of 20000x20000": ("mkv", lambda: mkv(clusters=plain_clusters(1, sized_jpeg(20000, 20000)))),
+    "JPEG of 8192x8192": ("mkv", lambda: mkv(clusters=plain_clusters(1, sized_jpeg(8192, 8192)))),
+    "JPEG of 65500x65500": ("mkv", lambda: mkv(clusters=plain_clusters(0.2, sized_jpeg(65500, 65500)))),
     "declared 10^6 x 10^6": ("mkv", lambda: mkv(picture_entry(MEGA, MEGA) + sound_entry())),
     "declared 65535x65535 in MOV": ("mov", lambda: picture_track(entry=picture_sample_entry(b"jpeg", 65535, 65535))),
     "raw pictures of 65535x65535": (
@@ -297,9 +298,9 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "PNG of 12000x12000": ("mkv", lambda: png_video(12000, 12000, 25, 5)),
     "PNG of 8K, 25 a second": ("mkv", lambda: png_video(7680, 4320, 50, 25, 2)),
     "PNG of 8K, 1 a second": ("mkv", lambda: png_video(7680, 4320, 4, 1, 2)),
-    "JPEG grows to 16384x16384": (
+    "JPEG grows to 8192x8192": (
         "mkv",
-        lambda: mkv(clusters=plain_clusters(4) + plain_clusters(0.2, sized_jpeg(16384, 16384), from_ms=4000)),
+        lambda: mkv(clusters=plain_clusters(4) + plain_clusters(0.2, sized_jpeg(8192, 8192), from_ms=4000)),
     ),
     "H.264 grows to 8192x4352": ("ts", grown_h264),
     "VP8 of 16383x16383": (

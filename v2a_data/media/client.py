@@ -26,6 +26,9 @@ from v2a_data.media.probe import Probe
 # A job may take this long, plus a share of the media's length.
 _BASE_S = 30.0
 _PER_MEDIA_SECOND = 0.5
+# Processor time of a probe, which only reads: many times what an hour of video takes, and what no other job is held to.
+_PROBE_CPU_S = 4.0
+_PROBE_BYTES_PER_CPU_S = 10_000_000
 # A child whose pipe broke is dying; it gets this long, so that what it died of can be said.
 _DYING_S = 5.0
 _MAX_ANSWER = 64_000_000
@@ -49,7 +52,9 @@ class MediaChild:
 
     def probe(self, path: Path, max_duration_s: float) -> Probe:
         """What the file holds."""
-        answer = self._call(_BASE_S, "probe", path=str(path), max_duration_s=max_duration_s)
+        size = path.stat().st_size if path.is_file() else 0
+        cpu_s = min(_BASE_S, _PROBE_CPU_S + size / _PROBE_BYTES_PER_CPU_S)
+        answer = self._call(_BASE_S, "probe", cpu_s, path=str(path), max_duration_s=max_duration_s)
         return Probe.from_json(answer)
 
     def tap(self, path: Path, spec: Any, folder: Path, duration_s: float) -> dict[str, Any]:
@@ -90,10 +95,11 @@ class MediaChild:
                     pipe.close()
             self._process = None
 
-    def _call(self, deadline_s: float, op: str, **args: Any) -> Any:
+    def _call(self, deadline_s: float, op: str, cpu_s: float | None = None, **args: Any) -> Any:
+        cpu_s = math.ceil(cpu_s or deadline_s)
         process = self._start()
         assert process.stdin is not None and process.stdout is not None
-        body = json.dumps({"op": op, "args": args, "cpu_s": math.ceil(deadline_s)}).encode()
+        body = json.dumps({"op": op, "args": args, "cpu_s": cpu_s}).encode()
         stop = time.monotonic() + deadline_s
         try:
             process.stdin.write(struct.pack(">I", len(body)) + body)
@@ -108,7 +114,7 @@ class MediaChild:
         except (BrokenPipeError, EOFError):
             code = self._ended(process)
             if code == -signal.SIGXCPU:
-                raise ItemError("timed_out", f"{op} used more than {deadline_s:.0f} s of processor time") from None
+                raise ItemError("timed_out", f"{op} used more than {cpu_s} s of processor time") from None
             raise ItemError("crashed", f"{op} ended the decoder with {_ending(code)}") from None
         if reply.get("exit"):
             self.close()
@@ -119,15 +125,11 @@ class MediaChild:
             raise OSError(error.get("errno") or 0, error["message"])
         raise ItemError(error["reason"], error["message"])
 
-    def has_no_network(self) -> bool:
-        """Whether the system lets the child leave the network (Linux; false where that cannot be seen)."""
+    def confinement(self) -> confine.Confinement:
+        """What this system lets a child be kept from."""
         self.build()
         assert self._process is not None
-        try:
-            here, there = (os.readlink(f"/proc/{who}/ns/net") for who in ("self", self._process.pid))
-        except OSError:
-            return False
-        return here != there
+        return confine.look(self._process.pid)
 
     def _ended(self, process: subprocess.Popen[bytes]) -> int:
         """The exit code of a child that answers no more."""

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 # Addresses, libraries included; and what of them may be written to, which bounds what is resident to about 1 GB.
 MEMORY_BYTES = 1_500_000_000
@@ -26,6 +27,7 @@ OPEN_FILES = 64
 MAX_PROCESSES = 32
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+_KINDS = ("user", "net")
 # linux/sched.h
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
 
@@ -67,6 +69,26 @@ def allow_cpu(seconds: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     wanted = int(used.ru_utime + used.ru_stime) + 1 + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (_within(wanted, hard), hard))
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What holds for a process beside the limits that every system has; `processes` is null without a bound."""
+
+    no_network: bool
+    processes: int | None
+
+
+def look(pid: int) -> Confinement:
+    """How a confined process of ours differs from this one, as Linux shows it; elsewhere it does not differ."""
+    try:
+        own, network = (
+            os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}") for kind in _KINDS
+        )
+        limit = resource.prlimit(pid, resource.RLIMIT_NPROC)[0] if own else None
+    except (OSError, AttributeError):
+        return Confinement(no_network=False, processes=None)
+    return Confinement(network, limit)
 
 
 def _set(which: int, wanted: int) -> None:
