@@ -43,10 +43,14 @@ class Outcome:
     peak_bytes: int
 
     @property
+    def hurts(self) -> bool:
+        """Whether it crashed the child, gave no reason or took too much memory."""
+        return self.reason in ("", "crashed", "internal") or self.peak_bytes > MOST_BYTES
+
+    @property
     def broken(self) -> bool:
-        """Whether it missed a limit."""
-        killed = self.reason in ("", "crashed", "internal")
-        return killed or self.seconds > MOST_S or self.peak_bytes > MOST_BYTES
+        """Whether it missed any limit."""
+        return self.hurts or self.seconds > MOST_S
 
 
 def explode(name: str, folder: Path) -> Outcome:

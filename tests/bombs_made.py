@@ -183,15 +183,9 @@ def fragment(count: int) -> bytes:
 
 
 def text_tag(size: int) -> bytes:
-    name = box(b"\xa9nam", struct.pack(">HH", 0, 0))
-    data = box(b"data", struct.pack(">II", 1, 0) + b"a" * size)
-    return (
-        box(
-            b"udta",
-            full(b"meta", tail=full(b"hdlr", 0, tail=b"mdirappl" + bytes(9)) + box(b"ilst", box(b"\xa9nam", data))),
-        )
-        + name
-    )
+    """A title of so many letters."""
+    title = box(b"\xa9nam", box(b"data", struct.pack(">II", 1, 0) + b"a" * size))
+    return box(b"udta", full(b"meta", tail=full(b"hdlr", 0, tail=b"mdirappl" + bytes(9)) + box(b"ilst", title)))
 
 
 # Matroska structures

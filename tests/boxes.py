@@ -146,7 +146,8 @@ class Track:
         media = full(b"mdhd", 0, 0, self.scale, self.duration, 0)
         media += full(b"hdlr", 0, tail=self.handler + bytes(13))
         media_head = full(b"vmhd", 0, 0) if picture else full(b"smhd", 0)
-        data = box(b"dinf", full(b"dref", 1, tail=self.references or full(b"url ", tail=b"")[:8] + b"\0\0\0\1"))
+        here = box(b"url ", struct.pack(">I", 1))
+        data = box(b"dinf", full(b"dref", 1, tail=self.references or here))
         flat = [number for pair in self.times for number in pair]
         table = full(b"stsd", 1, tail=self.entry) + full(b"stts", len(self.times), *flat)
         table += full(b"stsc", 1, 1, self.per_chunk, 1)
@@ -213,11 +214,11 @@ def avi_sound(rate_hz: int = RATE_HZ, channels: int = 1) -> bytes:
     return riff(b"LIST", b"strl" + riff(b"strh", head) + riff(b"strf", form))
 
 
-def avi(streams: bytes = b"", frames: int = 100, more: bytes = b"") -> bytes:
-    """A whole file."""
+def avi(streams: bytes = b"") -> bytes:
+    """A whole file of 4 s."""
     head = riff(b"avih", struct.pack("<14I", 40000, 0, 0, 0, 100, 0, 2, 0, 64, 36, 0, 0, 0, 0))
-    listed = riff(b"LIST", b"hdrl" + head + (streams or avi_picture() + avi_sound()) + more)
-    data = (riff(b"00dc", jpeg()) + riff(b"01wb", PCM)) * frames
+    listed = riff(b"LIST", b"hdrl" + head + (streams or avi_picture() + avi_sound()))
+    data = (riff(b"00dc", jpeg()) + riff(b"01wb", PCM)) * 100
     return riff(b"RIFF", b"AVI " + listed + riff(b"LIST", b"movi" + data))
 
 

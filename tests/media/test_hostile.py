@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -302,12 +303,12 @@ def test_what_unpacks_for_ever_uses_up_its_processor_time(
         assert child.probe(media("short.mp4", seconds=1.0), 3600.0).duration_s > 0.9
 
 
-def test_a_track_that_swells_is_the_files_fault_and_not_the_disks(
-    media: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(confine, "command", lambda seconds, arguments: ["prlimit", "--fsize=100000", *arguments])
-    with MediaChild() as small, pytest.raises(ItemError) as caught:
-        small.tap(media("a.mp4"), TapSpec((0.0, 2.0), 2.0, (), (), ("source",)), tmp_path, 4.0)
+def test_a_track_that_swells_is_the_files_fault_and_not_the_disks(media: Callable[..., Path], tmp_path: Path) -> None:
+    with MediaChild() as small:
+        small.build()
+        resource.prlimit(small._process.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+        with pytest.raises(ItemError) as caught:
+            small.tap(media("a.mp4"), TapSpec((0.0, 2.0), 2.0, (), (), ("source",)), tmp_path, 4.0)
     assert caught.value.reason == "too_large"
 
 

@@ -27,7 +27,7 @@ from v2a_data.media.probe import Probe
 _BASE_S = 30.0
 _PER_MEDIA_SECOND = 0.5
 # Processor time of a probe, which only reads: many times what an hour of video takes, and what no other job is held to.
-_PROBE_CPU_S = 4.0
+_PROBE_CPU_S = 3.0
 _PROBE_BYTES_PER_CPU_S = 10_000_000
 # A child whose pipe broke is dying; it gets this long, so that what it died of can be said.
 _DYING_S = 5.0

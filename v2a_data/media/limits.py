@@ -24,7 +24,6 @@ MAX_PACKET_SAMPLES = 4_000_000
 # Data that a container holds packed: a file may unpack to so much, or to so many times its own size.
 MAX_UNPACKED_BYTES = 1_000_000_000
 MAX_UNPACKED_TIMES = 10
-_DECODER = {"max_pixels": str(MAX_PIXELS), "max_samples": str(MAX_PACKET_SAMPLES)}
 
 
 def file_url(path: str | os.PathLike[str]) -> str:
@@ -35,8 +34,8 @@ def file_url(path: str | os.PathLike[str]) -> str:
 def open_media(path: str | os.PathLike[str]) -> InputContainer:
     """Open a file with the whitelists and bounds on.
 
-    Raises `ItemError`: `missing_file`, `empty_file`, `not_media`, `too_many_streams`; `MemoryError` where its headers
-    alone need too much.
+    Raises `ItemError`: `missing_file`, `empty_file`, `not_media`, `too_many_streams`, `too_large`; `MemoryError` where
+    its headers alone need too much.
     """
     try:
         size = Path(path).stat().st_size
@@ -58,10 +57,16 @@ def open_media(path: str | os.PathLike[str]) -> InputContainer:
         raise ItemError("too_many_streams", f"at most {MAX_STREAMS}")
     for stream in container.streams:
         if stream.codec_context is not None:
-            # The options of the container do not reach the decoders that PyAV opens later.
-            stream.codec_context.options = dict(_DECODER)
-            stream.codec_context.thread_count = 1
+            _bound(stream.codec_context)
     return container
+
+
+def _bound(decoder: av.CodecContext) -> None:
+    """Hold a decoder that is not open yet to our bounds. Raises `ItemError("too_large")`."""
+    if isinstance(decoder, av.VideoCodecContext) and decoder.width * decoder.height > MAX_PIXELS:
+        raise ItemError("too_large", f"{decoder.width}x{decoder.height}")
+    decoder.options = {"max_pixels": str(MAX_PIXELS), "max_samples": str(MAX_PACKET_SAMPLES)}
+    decoder.thread_count = 1
 
 
 def _open(path: str | os.PathLike[str]) -> InputContainer:
@@ -71,9 +76,9 @@ def _open(path: str | os.PathLike[str]) -> InputContainer:
         "enable_drefs": "0",
         # One more than allowed: some demuxers leave out what is above, and the file would pass for one that fits.
         "max_streams": str(MAX_STREAMS + 1),
-        **_DECODER,
     }
-    return av.open(file_url(path), options=options, metadata_errors="replace")
+    # Not as `options`: with max_pixels FFmpeg's own first look would replace a declared size above it by 0x0.
+    return av.open(file_url(path), container_options=options, metadata_errors="replace")
 
 
 def _says_too_many_streams(path: str | os.PathLike[str]) -> bool:
