@@ -78,7 +78,7 @@ def png_video(width: int, height: int, frames: int, fps: int, kind: int = 0) -> 
 def grown_h264() -> bytes:
     """MPEG-TS whose H.264 grows from 64x36 to 8192x4352 after a second."""
     parts = []
-    for width, height, frames, first in ((64, 36, 25, 0), (8192, 4352, 3, 25)):
+    for width, height, frames, first in ((64, 36, 25, 0), (8192, 4352, 1, 25)):
         file = io.BytesIO()
         with av.open(file, "w", format="mpegts") as out:
             video, audio = out.add_stream("libx264", rate=FPS), out.add_stream("mp2", rate=16000, layout="mono")
