@@ -323,7 +323,7 @@ def test_what_unpacks_for_ever_uses_up_its_processor_time(
     monkeypatch.setattr("v2a_data.media.client._PROBE_CPU_S", 0.1)
     monkeypatch.setattr("v2a_data.media.client._PROBE_BYTES_PER_CPU_S", 1e9)
     with pytest.raises(ItemError, match="1 s of processor time") as caught:
-        child.probe(path, 3600.0)
+        child.probe(path, 100.0)
     assert caught.value.reason == "timed_out"
     # Each job has its own allowance.
     for _ in range(3):

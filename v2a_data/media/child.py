@@ -28,7 +28,7 @@ from v2a_data.media.grid import Grid
 from v2a_data.media.probe import probe
 from v2a_data.media.tap import TapSpec, tap
 
-MAX_MESSAGE = 64_000_000
+_MAX_MESSAGE = 64_000_000
 
 
 class Server:
@@ -71,7 +71,7 @@ def read_message(stream: BinaryIO) -> Any | None:
     if len(head) < 4:
         return None
     (size,) = struct.unpack(">I", head)
-    if size > MAX_MESSAGE:
+    if size > _MAX_MESSAGE:
         raise ValueError(f"message of {size} bytes")
     return json.loads(stream.read(size))
 

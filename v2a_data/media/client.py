@@ -26,8 +26,10 @@ from v2a_data.media.probe import Probe
 # A job may take this long, plus a share of the media's length.
 _BASE_S = 30.0
 _PER_MEDIA_SECOND = 0.5
-# Processor time of a probe, which only reads: many times what an hour of video takes, and what no other job is held to.
-_PROBE_CPU_S = 3.0
+# Processor time of a probe, which only reads: several times what a long video takes. No other job is held to less than
+# its deadline.
+_PROBE_CPU_S = 1.0
+_PROBE_CPU_PER_MEDIA_SECOND = 0.0006
 _PROBE_BYTES_PER_CPU_S = 10_000_000
 # A child whose pipe broke is dying; it gets this long, so that what it died of can be said.
 _DYING_S = 5.0
@@ -53,7 +55,7 @@ class MediaChild:
     def probe(self, path: Path, max_duration_s: float) -> Probe:
         """What the file holds."""
         size = path.stat().st_size if path.is_file() else 0
-        cpu_s = min(_BASE_S, _PROBE_CPU_S + size / _PROBE_BYTES_PER_CPU_S)
+        cpu_s = _PROBE_CPU_S + _PROBE_CPU_PER_MEDIA_SECOND * max_duration_s + size / _PROBE_BYTES_PER_CPU_S
         answer = self._call(_BASE_S, "probe", cpu_s, path=str(path), max_duration_s=max_duration_s)
         return Probe.from_json(answer)
 

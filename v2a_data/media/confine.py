@@ -5,8 +5,9 @@ of PROGRAM, or of a library that it loads, runs without the bounds: memory, file
 where the system allows it no network and few processes.
 
 Processor time has two forms. A program that does one thing gets SECONDS as its hard limit. The media child does many
-jobs, so it is started with 0 (no limit yet) and moves its soft limit with `allow_cpu` before each of them; the parent's
-deadline comes first as a rule, and this one ends a child whose parent is gone.
+jobs, so it is started with 0 (no limit yet) and moves its soft limit with `allow_cpu` before each of them. The parent's
+deadline is wall time; this one also ends a child whose parent is gone, and a probe that unpacks for ever on an idle
+machine as on a busy one.
 """
 
 import contextlib
