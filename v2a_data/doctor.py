@@ -1,6 +1,7 @@
 """Checks of the machine and the installation."""
 
 import platform
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from v2a_data.errors import FatalError, MissingToolError
+from v2a_data.errors import FatalError, ItemError, MissingToolError
 from v2a_data.files import free_bytes
 from v2a_data.runs import package_version
 
@@ -32,6 +33,8 @@ _PACKAGES = {
     "silero-vad": "6.2",
     "onnxruntime": "1.24",
 }
+# The first FFmpeg without CVE-2026-40962 (memory written out of bounds by a MOV file).
+_FFMPEG_FIXED = "8.1"
 _OLD_AFTER_DAYS = 60
 _DISK_GB = 5.0
 
@@ -49,7 +52,16 @@ class Check:
 
 def checks(workspace: Path, recipe: str | None = None) -> list[Check]:
     """All checks, in the order they are shown; `recipe` instead of the workspace's own."""
-    machine = [*_python(), *_packages(), _yt_dlp_age(), _ffmpeg(), _runtime(), *_torch(), _disk(workspace)]
+    machine = [
+        *_python(),
+        *_packages(),
+        _yt_dlp_age(),
+        *_ffmpeg(),
+        *_media_child(),
+        _runtime(),
+        *_torch(),
+        _disk(workspace),
+    ]
     return [*machine, *_models(workspace, recipe)]
 
 
@@ -83,7 +95,7 @@ def _yt_dlp_age() -> Check:
     return Check("yt-dlp age", days <= _OLD_AFTER_DAYS, f"{days} days", fix, optional=True)
 
 
-def _ffmpeg() -> Check:
+def _ffmpeg() -> Iterator[Check]:
     from v2a_data.media.ffmpeg import ffmpeg_path
 
     fix = "pip install imageio-ffmpeg, or set V2A_FFMPEG to an ffmpeg program"
@@ -91,9 +103,44 @@ def _ffmpeg() -> Check:
         path = ffmpeg_path()
         done = subprocess.run([path, "-version"], capture_output=True, timeout=20, check=False)
     except (MissingToolError, OSError, subprocess.TimeoutExpired) as error:
-        return Check("ffmpeg", False, str(error), fix)
+        yield Check("ffmpeg", False, str(error), fix)
+        return
     words = done.stdout.decode("utf-8", "replace").split("\n")[0]
-    return Check("ffmpeg", done.returncode == 0, f"{words[:60]} at {path}", fix)
+    yield Check("ffmpeg", done.returncode == 0, f"{words[:60]} at {path}", fix)
+    if done.returncode == 0:
+        version = words.removeprefix("ffmpeg version ").split(" ")[0]
+        yield ffmpeg_age("ffmpeg's age", version, "pip install -U imageio-ffmpeg, or set V2A_FFMPEG to a newer ffmpeg")
+
+
+def ffmpeg_age(name: str, version: str, fix: str) -> Check:
+    """Warns of an FFmpeg that hostile files are known to break. A build without a release number counts as old."""
+    found = re.match(r"n?(\d+\.\d+)", version)
+    fixed = found is not None and _numbers(found[1]) >= _numbers(_FFMPEG_FIXED)
+    why = (
+        f"before {_FFMPEG_FIXED} a MOV file can write out of bounds (CVE-2026-40962), if your system has not mended it"
+    )
+    return Check(name, fixed, version, f"{fix}: {why}", optional=True)
+
+
+def _media_child() -> Iterator[Check]:
+    import av
+
+    from v2a_data.media.client import MediaChild
+
+    yield ffmpeg_age("PyAV's FFmpeg", av.ffmpeg_version_info, "pip install -U av")
+    try:
+        with MediaChild() as child:
+            held = child.confinement()
+    except (ItemError, OSError) as error:
+        yield Check("media child", False, str(error), "reinstall v2a-data and av: nothing can be decoded like this")
+        return
+    network = "no network" if held.no_network else "network not closed"
+    processes = f"at most {held.processes} processes" if held.processes else "any number of processes"
+    fix = (
+        "the whitelists keep media from the network without it; to close it as well, run on Linux and allow "
+        "unprivileged user namespaces"
+    )
+    yield Check("media child", held.no_network, f"{network}, {processes}", fix, optional=True)
 
 
 def _runtime() -> Check:

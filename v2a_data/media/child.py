@@ -1,10 +1,11 @@
 """The media child: a process that does one decoding job at a time for its parent.
 
-Started as `python -I -m v2a_data.media.child`. Requests and answers are JSON, each after its length
+Started as `python -I -m v2a_data.media.child` by `confine`. Requests and answers are JSON, each after its length
 as 4 bytes; arrays and media travel as files in the folder that a request names. Every answer is
 `{"ok": …}` or `{"error": {"reason": …, "message": …}}`.
 """
 
+import errno
 import json
 import os
 import struct
@@ -20,10 +21,10 @@ import numpy as np
 
 from v2a_data.errors import ItemError
 from v2a_data.media.build import build
+from v2a_data.media.confine import FILE_BYTES, allow_cpu
 from v2a_data.media.count import count
 from v2a_data.media.cut import cut
 from v2a_data.media.grid import Grid
-from v2a_data.media.limits import limit_this_process
 from v2a_data.media.picture import FitRule
 from v2a_data.media.probe import probe
 from v2a_data.media.spec import CutSpec
@@ -85,14 +86,17 @@ def write_message(stream: BinaryIO, value: Any) -> None:
 
 
 def answer(jobs: dict[str, Callable[..., Any]], request: dict[str, Any]) -> dict[str, Any]:
-    """Run one request. Only a full memory ends the process; every other failure is an answer."""
+    """Run one request within its `cpu_s`. Only a full memory ends the process; every other failure is an answer."""
     try:
+        allow_cpu(request["cpu_s"])
         return {"ok": jobs[request["op"]](**request["args"])}
     except ItemError as error:
         return {"error": {"reason": error.reason, "message": error.message}}
     except MemoryError:
         return {"error": {"reason": "too_much_memory", "message": ""}, "exit": True}
     except OSError as error:
+        if error.errno == errno.EFBIG:  # our own bound on what one file may swell to, not the disk's
+            return {"error": {"reason": "too_large", "message": f"decodes to more than {FILE_BYTES} bytes"}}
         return {"error": {"reason": "os_error", "message": str(error), "errno": error.errno}}
     except Exception as error:  # what a hostile file triggers inside PyAV is not known in advance
         return {"error": {"reason": "damaged", "message": f"{type(error).__name__}: {error}"}}
@@ -115,7 +119,6 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up between the messages
     _exit_with_parent()
-    limit_this_process()
     server = Server()
     jobs = {name: getattr(server, name) for name in ("probe", "tap", "cut", "count", "build", "grid_open", "grid_take")}
     while (request := read_message(requests)) is not None:

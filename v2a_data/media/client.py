@@ -1,8 +1,12 @@
 """The parent's side of the media child: start it, ask it, kill it at the deadline."""
 
 import atexit
+import contextlib
+import json
+import math
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -16,13 +20,21 @@ from typing import Any
 import numpy as np
 
 from v2a_data.errors import ItemError
+from v2a_data.media import confine
 from v2a_data.media.picture import FitRule
 from v2a_data.media.probe import Probe
 
 # A job may take this long, plus a share of the media's length.
 _BASE_S = 30.0
 _PER_MEDIA_SECOND = 0.5
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+# Processor time of a probe, which only reads: several times what a long video takes. No other job is held to less than
+# its deadline.
+_PROBE_CPU_S = 1.0
+_PROBE_CPU_PER_MEDIA_SECOND = 0.0006
+_PROBE_BYTES_PER_CPU_S = 10_000_000
+# A child whose pipe broke is dying; it gets this long, so that what it died of can be said.
+_DYING_S = 5.0
+_MAX_ANSWER = 64_000_000
 
 
 class MediaChild:
@@ -43,7 +55,9 @@ class MediaChild:
 
     def probe(self, path: Path, max_duration_s: float) -> Probe:
         """What the file holds."""
-        answer = self._call(_BASE_S, "probe", path=str(path), max_duration_s=max_duration_s)
+        size = path.stat().st_size if path.is_file() else 0
+        cpu_s = _PROBE_CPU_S + _PROBE_CPU_PER_MEDIA_SECOND * max_duration_s + size / _PROBE_BYTES_PER_CPU_S
+        answer = self._call(_BASE_S, "probe", cpu_s, path=str(path), max_duration_s=max_duration_s)
         return Probe.from_json(answer)
 
     def tap(self, path: Path, spec: Any, folder: Path, duration_s: float) -> dict[str, Any]:
@@ -78,31 +92,32 @@ class MediaChild:
     def close(self) -> None:
         """End the child."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            confine.kill_group(self._process)
             for pipe in (self._process.stdin, self._process.stdout):
                 if pipe:
                     pipe.close()
             self._process = None
 
-    def _call(self, deadline_s: float, op: str, **args: Any) -> Any:
-        import json
-
+    def _call(self, deadline_s: float, op: str, cpu_s: float | None = None, **args: Any) -> Any:
+        cpu_s = math.ceil(cpu_s or deadline_s)
         process = self._start()
         assert process.stdin is not None and process.stdout is not None
-        body = json.dumps({"op": op, "args": args}).encode()
+        body = json.dumps({"op": op, "args": args, "cpu_s": cpu_s}).encode()
         stop = time.monotonic() + deadline_s
         try:
             process.stdin.write(struct.pack(">I", len(body)) + body)
             process.stdin.flush()
             (size,) = struct.unpack(">I", self._read(process, 4, stop))
+            if size > _MAX_ANSWER:
+                raise EOFError
             reply = json.loads(self._read(process, size, stop))
         except TimeoutError:
             self.close()
             raise ItemError("timed_out", f"{op} took more than {deadline_s:.0f} s") from None
         except (BrokenPipeError, EOFError):
-            code = process.wait()
-            self.close()
+            code = self._ended(process)
+            if code == -signal.SIGXCPU:
+                raise ItemError("timed_out", f"{op} used more than {cpu_s} s of processor time") from None
             raise ItemError("crashed", f"{op} ended the decoder with {_ending(code)}") from None
         if reply.get("exit"):
             self.close()
@@ -113,16 +128,27 @@ class MediaChild:
             raise OSError(error.get("errno") or 0, error["message"])
         raise ItemError(error["reason"], error["message"])
 
+    def confinement(self) -> confine.Confinement:
+        """What this system lets a child be kept from."""
+        self.build()
+        assert self._process is not None
+        return confine.look(self._process.pid)
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> int:
+        """The exit code of a child that answers no more."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_DYING_S)
+        self.close()
+        return int(process.returncode)
+
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-            environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "v2a_data.media.child"],
+                confine.command(0, [sys.executable, "-I", "-m", "v2a_data.media.child"]),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=environment,
+                env=confine.environment(),
                 bufsize=0,
                 start_new_session=True,  # Ctrl-C reaches the driver only; the child ends with its parent
             )

@@ -7,7 +7,7 @@ from typing import Any
 import av
 
 from v2a_data.errors import ItemError
-from v2a_data.media.limits import open_media
+from v2a_data.media.limits import open_media, refuse_too_large
 
 # A container may round times to its own ticks.
 _TICK_S = 0.001
@@ -43,6 +43,7 @@ def count(path: str, fps: Fraction) -> Counted:
         video, audio = container.streams.video[0], container.streams.audio[0]
         frames = samples = 0
         even = True
+        packet: av.Packet[Any] | None = None
         try:
             for packet in container.demux():
                 for frame in packet.decode():
@@ -53,6 +54,7 @@ def count(path: str, fps: Fraction) -> Counted:
                         even = even and _at(frame, Fraction(samples, frame.sample_rate or 1))
                         samples += frame.samples
         except av.FFmpegError as error:
+            refuse_too_large(error, packet.stream.codec_context if packet is not None else None)
             raise ItemError("damaged", str(error.strerror or error)) from None
         return Counted(frames, samples, video.width, video.height, audio.rate, audio.channels, even)
 

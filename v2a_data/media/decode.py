@@ -5,14 +5,14 @@ Times are seconds from the container's own start when that is above 0 (MPEG-TS),
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
 from av.container import InputContainer
 
 from v2a_data.errors import ItemError
-from v2a_data.media.limits import open_media
+from v2a_data.media.limits import open_media, refuse_too_large
 
 _MAX_BAD_PACKETS = 200
 _ATTACHED_PICTURE = 0x400
@@ -136,6 +136,7 @@ def _from(path: str, start_s: float, without: Literal["audio", "video"]) -> Iter
 
 def _frames(container: InputContainer, streams: list[av.stream.Stream]) -> Iterator[av.VideoFrame | av.AudioFrame]:
     bad = 0
+    packet: av.Packet[Any] | None = None
     packets = container.demux(streams)
     while True:
         try:
@@ -146,6 +147,7 @@ def _frames(container: InputContainer, streams: list[av.stream.Stream]) -> Itera
         except av.EOFError:
             return
         except av.FFmpegError as error:
+            refuse_too_large(error, packet.stream.codec_context if packet is not None else None)
             if isinstance(error, MemoryError):
                 raise
             bad += 1

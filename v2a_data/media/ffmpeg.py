@@ -1,19 +1,20 @@
 """The ffmpeg program, where its command line is the better tool: muxing and stripping, never decoding.
 
-ffmpeg-python builds the arguments; our runner adds limits and whitelists. No shell, ever.
+ffmpeg-python builds the arguments; our runner adds whitelists, bounds on what the media may be, and the confinement of
+the media child. No shell, ever.
 """
 
 import os
-import resource
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from v2a_data.errors import ItemError, MissingToolError
-from v2a_data.media.limits import DEMUXERS, FILE_BYTES, at_most, file_url
+from v2a_data.media import confine
+from v2a_data.media.limits import DEMUXERS, MAX_PIXELS, MAX_STREAMS, PROTOCOLS, file_url
 
-_TIMEOUT_S = 600.0
+_TIMEOUT_S = 600
 _NOTICE = "The sound of this file was generated from its picture by v2a."
 
 
@@ -44,7 +45,7 @@ def mux(video: Path, sound: Path, target: Path) -> None:
     """
     ffmpeg = _ffmpeg_python()
     picture = ffmpeg.input(file_url(video), **_input_options())
-    heard = ffmpeg.input(file_url(sound), protocol_whitelist="file", format_whitelist="wav", f="wav")
+    heard = ffmpeg.input(file_url(sound), f="wav", **_input_options("wav"))
     options = {"c:v": "copy", "c:a": "aac", "b:a": "160k", "map_metadata": -1, "metadata": f"comment={_NOTICE}"}
     if target.suffix.lower() == ".mp4":
         options["movflags"] = "+faststart"
@@ -57,25 +58,29 @@ def _ffmpeg_python() -> Any:
     return ffmpeg
 
 
-def _input_options() -> dict[str, str]:
-    return {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+def _input_options(demuxers: str = DEMUXERS) -> dict[str, str | int]:
+    lists = {"protocol_whitelist": PROTOCOLS, "format_whitelist": demuxers}
+    return {**lists, "max_streams": MAX_STREAMS, "max_pixels": MAX_PIXELS, "threads": 1}
 
 
 def _run(stream: Any) -> None:
-    """Run a built command line with limits. Raises `ItemError("ffmpeg_failed")` with its last words."""
-    ffmpeg = _ffmpeg_python()
-    arguments = ffmpeg.compile(stream.global_args("-nostdin", "-v", "error"), cmd=ffmpeg_path(), overwrite_output=True)
-    environment = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-    process = subprocess.Popen(
-        arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    """Run a built command line with limits. Raises `ItemError`: `ffmpeg_failed` with its last words, `timed_out`."""
+    arguments = _ffmpeg_python().compile(
+        stream.global_args("-nostdin", "-v", "error"), cmd=ffmpeg_path(), overwrite_output=True
     )
-    if hasattr(resource, "prlimit"):
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, at_most(resource.RLIMIT_FSIZE, FILE_BYTES))
+    process = subprocess.Popen(
+        confine.command(_TIMEOUT_S, arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=confine.environment(),
+        start_new_session=True,
+    )
     try:
         _, words = process.communicate(timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise ItemError("timed_out", f"ffmpeg took more than {_TIMEOUT_S:.0f} s") from None
+        raise ItemError("timed_out", f"ffmpeg took more than {_TIMEOUT_S} s") from None
+    finally:
+        confine.kill_group(process)
     if process.returncode != 0:
         raise ItemError("ffmpeg_failed", words.decode("utf-8", "replace").strip()[-500:])

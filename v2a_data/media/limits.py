@@ -1,10 +1,11 @@
-"""What a media file may do: protocols, containers, size, memory, processor time."""
+"""What a media file may be: protocols, containers, streams, pixels, sound. What its reader may do is in `confine`."""
 
+import errno
 import os
-import resource
 from pathlib import Path
 
 import av
+import av.logging
 from av.container import InputContainer
 
 from v2a_data.errors import ItemError
@@ -14,24 +15,16 @@ PROTOCOLS = "file"
 DEMUXERS = "mov,matroska,webm,ogg,flac,wav,mp3,avi,flv,mpegts,mpeg"
 MAX_PIXELS = 7680 * 4320
 MAX_STREAMS = 64
-MEMORY_BYTES = 1_500_000_000
-FILE_BYTES = 16_000_000_000
-OPEN_FILES = 64
-
-
-def limit_this_process() -> None:
-    """Bound memory, file size, open files and core dumps of the calling process for good."""
-    resource.setrlimit(resource.RLIMIT_AS, at_most(resource.RLIMIT_AS, MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_FSIZE, at_most(resource.RLIMIT_FSIZE, FILE_BYTES))
-    resource.setrlimit(resource.RLIMIT_NOFILE, at_most(resource.RLIMIT_NOFILE, OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def at_most(which: int, wanted: int) -> tuple[int, int]:
-    """Soft and hard limit: `wanted`, or this process's own hard limit where that is lower, since none may be raised."""
-    _, hard = resource.getrlimit(which)
-    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    return limit, limit
+RATES_HZ = (1_000, 768_000)
+MAX_CHANNELS = 64
+# No real file has more than this in a second of its time, or in one packet.
+MAX_PIXELS_PER_S = 600_000_000
+MAX_PACKETS_PER_S = 1000
+MAX_PACKET_BYTES = 100_000_000
+MAX_PACKET_SAMPLES = 4_000_000
+# Data that a container holds packed: a file may unpack to so much, or to so many times its own size.
+MAX_UNPACKED_BYTES = 1_000_000_000
+MAX_UNPACKED_TIMES = 10
 
 
 def file_url(path: str | os.PathLike[str]) -> str:
@@ -42,7 +35,8 @@ def file_url(path: str | os.PathLike[str]) -> str:
 def open_media(path: str | os.PathLike[str]) -> InputContainer:
     """Open a file with the whitelists and bounds on.
 
-    Raises `ItemError`: `missing_file`, `empty_file`, `not_media`, `too_many_streams`, `edit_list`.
+    Raises `ItemError`: `missing_file`, `empty_file`, `not_media`, `too_many_streams`, `too_large`, `edit_list`;
+    `MemoryError` where its headers alone need too much.
     """
     try:
         size = Path(path).stat().st_size
@@ -50,25 +44,73 @@ def open_media(path: str | os.PathLike[str]) -> InputContainer:
         raise ItemError("missing_file", str(error)) from None
     if size == 0:
         raise ItemError("empty_file")
-    options = {
-        "protocol_whitelist": PROTOCOLS,
-        "format_whitelist": DEMUXERS,
-        "max_pixels": str(MAX_PIXELS),
-        "max_streams": str(MAX_STREAMS),
-        "enable_drefs": "0",
-        "advanced_editlist": "0",  # see media/edits.py
-    }
     try:
-        container = av.open(file_url(path), options=options, metadata_errors="replace")
+        container = _open(path)
+    except MemoryError:
+        # FFmpeg has one error for "no memory" and "more than max_streams", but says the second in its log.
+        if not _says_too_many_streams(path):
+            raise MemoryError from None
+        raise ItemError("too_many_streams", f"at most {MAX_STREAMS}") from None
     except (av.FFmpegError, ValueError, UnicodeError) as error:
         raise ItemError("not_media", _words(error)) from None
     if len(container.streams) > MAX_STREAMS:
         container.close()
-        raise ItemError("too_many_streams", f"{len(container.streams)}, at most {MAX_STREAMS}")
+        raise ItemError("too_many_streams", f"at most {MAX_STREAMS}")
     if "mp4" in container.format.name and (pieces := edits(path)) > 1:
         container.close()
         raise ItemError("edit_list", f"a track is played in {pieces} pieces")
+    for stream in container.streams:
+        if stream.codec_context is not None:
+            _bound(stream.codec_context)
     return container
+
+
+def _bound(decoder: av.CodecContext) -> None:
+    """Hold a decoder that is not open yet to our bounds. Raises `ItemError("too_large")`."""
+    if isinstance(decoder, av.VideoCodecContext) and decoder.width * decoder.height > MAX_PIXELS:
+        raise ItemError("too_large", f"{decoder.width}x{decoder.height}")
+    decoder.options = {"max_pixels": str(MAX_PIXELS), "max_samples": str(MAX_PACKET_SAMPLES)}
+    decoder.thread_count = 1
+
+
+def _open(path: str | os.PathLike[str]) -> InputContainer:
+    options = {
+        "protocol_whitelist": PROTOCOLS,
+        "format_whitelist": DEMUXERS,
+        "enable_drefs": "0",
+        "advanced_editlist": "0",  # see edits.py
+        # One more than allowed: some demuxers leave out what is above, and the file would pass for one that fits.
+        "max_streams": str(MAX_STREAMS + 1),
+    }
+    # Not as `options`: with max_pixels FFmpeg's own first look would replace a declared size above it by 0x0.
+    return av.open(file_url(path), container_options=options, metadata_errors="replace")
+
+
+def _says_too_many_streams(path: str | os.PathLike[str]) -> bool:
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as lines:
+            _open(path).close()
+    except (av.FFmpegError, ValueError):
+        pass
+    finally:
+        av.logging.set_level(level)
+    return any("max_streams" in text for _, _, text in lines)
+
+
+def refuse_too_large(error: av.FFmpegError, context: av.CodecContext | None) -> None:
+    """Raise `ItemError("too_large")` where a decoder failed because a frame has more pixels than it may.
+
+    FFmpeg has no error of its own for that. Some decoders keep the size that they refused, some set it to 0x0 and
+    call it an invalid argument, dav1d calls it out of range.
+    """
+    if not isinstance(context, av.VideoCodecContext):
+        return
+    kept = context.width * context.height > MAX_PIXELS
+    zeroed = context.width == 0 and error.errno == errno.EINVAL
+    if kept or zeroed or error.errno == errno.ERANGE:
+        raise ItemError("too_large", f"a picture of more than {MAX_PIXELS} pixels") from None
 
 
 def _words(error: Exception) -> str:

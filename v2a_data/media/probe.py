@@ -7,10 +7,19 @@ import numpy as np
 
 from v2a_data.errors import ItemError
 from v2a_data.media.decode import Media, Picture, SoundChunk
-from v2a_data.media.limits import MAX_PIXELS, open_media
+from v2a_data.media.limits import (
+    MAX_CHANNELS,
+    MAX_PACKET_BYTES,
+    MAX_PACKETS_PER_S,
+    MAX_PIXELS_PER_S,
+    MAX_UNPACKED_BYTES,
+    MAX_UNPACKED_TIMES,
+    RATES_HZ,
+    open_media,
+)
 
-# Enough packets for days of sound; a file with more is not one we can use.
-_MAX_PACKETS = 20_000_000
+# Files may begin with a burst of packets, or with a stream that comes before the other.
+_FREE_PACKETS = 20_000
 
 
 @dataclass(frozen=True)
@@ -60,23 +69,22 @@ class Probe:
 def probe(path: str, max_duration_s: float) -> Probe:
     """Read every packet header and decode the first frame and sound of the file.
 
-    Raises `ItemError`: `no_picture`, `no_sound`, `too_large`, `too_long`, `picture_undecodable`,
-    `sound_undecodable`, and those of `open_media`.
+    Raises `ItemError`: `no_picture`, `no_sound`, `too_large`, `too_long`, `too_dense`, `picture_undecodable`,
+    `sound_undecodable`, `sound_out_of_range`, and those of `open_media`.
     """
     media = Media(open_media(path))
     if media.video is None:
         raise ItemError("no_picture")
     if media.audio is None:
         raise ItemError("no_sound")
-    if media.video.codec_context.width * media.video.codec_context.height > MAX_PIXELS:
-        raise ItemError("too_large", f"{media.video.codec_context.width}x{media.video.codec_context.height}")
     picture_times, keyframes, sound_span = _scan(media, max_duration_s)
     media.container.close()
-    first_picture, first_sound = _first(path)
+    first_picture, first_sound = _first_picture(path), _first_sound(path)
     steps = np.diff(np.sort(picture_times))
     steps = steps[steps > 0]
     step = float(np.median(steps)) if len(steps) else 0.04
     start, stop = float(picture_times.min()), float(picture_times.max()) + min(step, 0.5)
+    _refuse_dense(first_picture, len(picture_times), stop - start)
     picture = PictureInfo(
         media.video.codec_context.codec.canonical_name,
         first_picture.frame.width,
@@ -102,19 +110,19 @@ def _scan(media: Media, max_duration_s: float) -> tuple[np.ndarray, int, tuple[f
     """Times of all picture packets (s), the number of keyframes, and the span of the sound (s)."""
     assert media.video is not None and media.audio is not None
     times: list[float] = []
-    keyframes, packets, sound_start, sound_stop = 0, 0, np.inf, -np.inf
+    keyframes, sound_start, sound_stop = 0, np.inf, -np.inf
+    effort = _Effort(media.container.size)
     for packet in media.container.demux([media.video, media.audio]):
         if packet.size == 0 or packet.time_base is None:
             continue
-        packets += 1
-        if packets > _MAX_PACKETS:
-            raise ItemError("too_long", f"more than {_MAX_PACKETS} packets")
+        effort.count(packet.size)
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is None:
             continue
         time_s = float(stamp * packet.time_base) - media.origin_s
         if time_s > max_duration_s:
             raise ItemError("too_long", f"goes on after {max_duration_s:g} s")
+        effort.reached_s = max(effort.reached_s, time_s)
         if packet.stream.index == media.video.index:
             if time_s >= 0:
                 times.append(time_s)
@@ -129,16 +137,52 @@ def _scan(media: Media, max_duration_s: float) -> tuple[np.ndarray, int, tuple[f
     return np.asarray(times), keyframes, (sound_start, sound_stop)
 
 
-def _first(path: str) -> tuple[Picture, SoundChunk]:
-    """The first decoded frame and sound chunk, so that a codec that does not decode is known here."""
+@dataclass
+class _Effort:
+    """What reading a file has cost so far; raises where no real file would cost that."""
+
+    file_bytes: int
+    reached_s: float = 0.0
+    packets: int = 0
+    bytes: int = 0
+
+    def count(self, size: int) -> None:
+        """One more packet. Raises `ItemError`: `too_dense`, `too_large`."""
+        self.packets += 1
+        self.bytes += size
+        if self.packets > _FREE_PACKETS + self.reached_s * MAX_PACKETS_PER_S:
+            raise ItemError("too_dense", f"{self.packets} packets in {self.reached_s:.1f} s")
+        if size > MAX_PACKET_BYTES:
+            raise ItemError("too_large", f"a packet of {size} bytes")
+        if self.bytes > max(MAX_UNPACKED_BYTES, self.file_bytes * MAX_UNPACKED_TIMES):
+            raise ItemError("too_large", f"{self.file_bytes} bytes unpack to more than {self.bytes}")
+
+
+def _refuse_dense(picture: Picture, frames: int, duration_s: float) -> None:
+    """Raise `ItemError("too_dense")` for more pixels a second than could be decoded within any deadline."""
+    pixels = picture.frame.width * picture.frame.height * frames
+    if pixels > MAX_PIXELS_PER_S * max(duration_s, 1.0):
+        raise ItemError("too_dense", f"{frames} pictures of {picture.frame.width}x{picture.frame.height}")
+
+
+def _first_picture(path: str) -> Picture:
+    """The first decoded frame, so that a codec that does not decode is known here."""
     media = Media(open_media(path))
-    picture: Picture | None = None
-    sound: SoundChunk | None = None
+    media.audio = None
     for item in media.decode():
         if isinstance(item, Picture):
-            picture = picture or item
-        else:
-            sound = sound or item
-        if picture is not None and sound is not None:
-            return picture, sound
-    raise ItemError("picture_undecodable" if picture is None else "sound_undecodable")
+            return item
+    raise ItemError("picture_undecodable")
+
+
+def _first_sound(path: str) -> SoundChunk:
+    """The first decoded sound."""
+    media = Media(open_media(path))
+    media.video = None
+    for item in media.decode():
+        if isinstance(item, SoundChunk):
+            channels = item.samples.shape[0]
+            if not RATES_HZ[0] <= item.rate_hz <= RATES_HZ[1] or channels > MAX_CHANNELS:
+                raise ItemError("sound_out_of_range", f"{channels} channels at {item.rate_hz} Hz")
+            return item
+    raise ItemError("sound_undecodable")
