@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from v2a_data.engine import DaskEngine, Engine, Job, SerialEngine, Step, open_engine, pause, stop_signals
+from v2a_data.engine import (
+    MOST_IN_BATCH,
+    Batches,
+    DaskEngine,
+    Engine,
+    Job,
+    SerialEngine,
+    Step,
+    open_engine,
+    pause,
+    stop_signals,
+)
 from v2a_data.errors import InterruptedRunError
 from v2a_data.progress import Progress, duration
 
@@ -59,10 +70,42 @@ def test_work_in_flight_is_bounded(dask: DaskEngine) -> None:
 
     dask.run(jobs(), finished)
     assert done == 60
-    assert most <= 2 * dask.workers + 1
+    assert most <= 2 * dask.workers * MOST_IN_BATCH
     asked = done = most = 0
     dask.run(jobs(), finished, at_most=1)
     assert most <= 2
+
+
+def plain(count: int) -> list[Job]:
+    return [Job(str(i), (Step(add, (i, 1)),)) for i in range(count)]
+
+
+def test_short_jobs_travel_together_and_long_ones_alone() -> None:
+    batches, sizes = Batches(plain(60), together=True), []
+    for seconds in (0.001, 0.01, 0.02, 0.04, 0.04, 3.2, 0.9, 0.1):
+        batch = batches.next()
+        sizes.append(len(batch))
+        batches.note(len(batch), seconds)
+    assert sizes == [1, 2, 4, 8, 16, 16, 2, 1]
+    assert [job.key for job in batches.next()] == ["50", "51"]
+
+
+def test_paced_jobs_and_jobs_of_two_steps_travel_alone() -> None:
+    paced = Batches(plain(3), together=False)
+    two = Job("two", (Step(add, (1, 1)), Step(add, (1,))))
+    mixed = Batches([plain(1)[0], *plain(3), two, None, *plain(2)], together=True)
+    for batches in (paced, mixed):
+        assert len(batches.next()) == 1
+        batches.note(1, 1e-9)
+    batches.note(1, 1e-9)
+    assert len(paced.next()) == 1
+    assert [[job.key for job in mixed.next()] for _ in range(4)] == [["0", "1", "2"], ["two"], [], ["0", "1"]]
+
+
+def test_jobs_in_a_batch_have_their_own_results(dask: DaskEngine) -> None:
+    found: dict[str, int] = {}
+    dask.run((Job(f"own-{i}", (Step(add, (i, i)),)) for i in range(300)), lambda job, x: found.__setitem__(job.key, x))
+    assert found == {f"own-{i}": 2 * i for i in range(300)}
 
 
 def test_a_null_job_waits_for_a_running_one(dask: DaskEngine) -> None:

@@ -51,8 +51,75 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     with Ledger(path) as ledger:
         ledger.set_meta("schema_version", "99")
-    with pytest.raises(UsageError, match="workspace version 99, this program reads 1"):
+    with pytest.raises(UsageError, match="workspace version 99, this program reads 2"):
         Ledger(path)
+
+
+def clip(number: int, verdict: str, seconds: float, *conditions: str) -> dict[str, object]:
+    start_s = 10.0 * number
+    return {
+        "clip_id": f"sy-0-1_{round(start_s * 1000):09d}",
+        "recipe_hash": "r" if number < 10 else "other",
+        "video_id": "sy-0-1",
+        "start_s": start_s,
+        "stop_s": start_s + seconds,
+        "label": "A",
+        "verdict": verdict,
+        "reasons": [{"condition": condition, "windows": 1} for condition in conditions],
+    }
+
+
+CLIPS = [
+    clip(0, "keep", 10.0),
+    clip(1, "drop", 2.1, "seen >= 0.5", "heard >= 0.5"),
+    clip(2, "drop", 4.2, "seen >= 0.5"),
+    clip(3, "review", 0.7, "voice <= 0.3"),
+    clip(11, "drop", 2.0, "seen >= 0.5"),
+]
+TALLIES = [
+    ("other", "drop", "", 1, 2_000_000),
+    ("other", "drop", "seen >= 0.5", 1, 2_000_000),
+    ("r", "drop", "", 2, 6_300_000),
+    ("r", "drop", "heard >= 0.5", 1, 2_100_000),
+    ("r", "drop", "seen >= 0.5", 2, 6_300_000),
+    ("r", "keep", "", 1, 10_000_000),
+    ("r", "review", "", 1, 700_000),
+    ("r", "review", "voice <= 0.3", 1, 700_000),
+]
+
+
+def test_clips_are_tallied_as_they_are_added(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        with ledger.transaction():
+            ledger.insert(schema.VIDEOS, [VIDEO])
+            ledger.insert(schema.CLIPS, CLIPS[:3])
+        with ledger.transaction():
+            ledger.insert(schema.CLIPS, CLIPS[2:], existing="ignore")  # the third one is there already
+        with pytest.raises(RuntimeError), ledger.transaction():
+            ledger.insert(schema.CLIPS, [clip(7, "keep", 10.0)])
+            raise RuntimeError
+        assert [tuple(row) for row in ledger.rows("SELECT * FROM tallies ORDER BY 1, 2, 3")] == TALLIES
+
+
+def test_a_ledger_of_version_1_is_brought_up_to_date_by_a_command_that_writes(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger, ledger.transaction():
+        ledger.insert(schema.VIDEOS, [VIDEO])
+        ledger.insert(schema.CLIPS, CLIPS)
+        ledger.execute("DROP TRIGGER clips_added")
+        ledger.execute("DROP TABLE tallies")
+        ledger.set_meta("schema_version", "1")
+    with pytest.raises(UsageError, match="workspace version 1, this program reads 2") as caught:
+        Ledger(path, read_only=True)
+    assert caught.value.hint == "`v2a-data curate` brings it up to date"
+    for _ in range(2):
+        with Ledger(path) as ledger:
+            assert [tuple(row) for row in ledger.rows("SELECT * FROM tallies ORDER BY 1, 2, 3")] == TALLIES
+    with Ledger(path) as ledger, ledger.transaction():
+        ledger.insert(schema.CLIPS, [clip(4, "keep", 10.0)])
+    with Ledger(path, read_only=True) as ledger:
+        sql = "SELECT clips, microseconds FROM tallies WHERE recipe_hash = 'r' AND verdict = 'keep'"
+        assert tuple(ledger.rows(sql)[0]) == (2, 20_000_000)
 
 
 def test_a_file_that_is_no_ledger_says_so(tmp_path: Path) -> None:

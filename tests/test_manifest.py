@@ -287,6 +287,20 @@ def test_a_small_file_that_stands_for_very_long_texts_ends_early(manifest: Path,
         open_manifest(path)
 
 
+def test_rows_are_looked_up_by_key_in_whatever_groups_they_lie(manifest: Path, tmp_path: Path) -> None:
+    table = pq.read_table(manifest)
+    pq.write_table(table, tmp_path / "m.parquet", row_group_size=1, write_page_checksum=True)
+    opened = open_manifest(tmp_path / "m.parquet")
+    rows = {row["key"]: row for row in opened.rows()}
+    keys = sorted(rows)
+    assert len(keys) >= 4
+    for some in ([], keys[:1], keys[1:3], keys[::2], keys[-1:]):
+        found = opened.lookup(some, ("text", "seen"))
+        assert found == {key: {name: rows[key][name] for name in ("key", "text", "seen")} for key in some}
+    with pytest.raises(FatalError, match="has no row sy-9-9_000000000"):
+        opened.lookup([keys[0], "sy-9-9_000000000"], ("text",))
+
+
 def test_a_workspace_follows_one_manifest(made: Path, manifest: Path, world: Path, tmp_path: Path) -> None:
     root = tmp_path / "b"
     run("fetch", "--manifest", manifest, "--input", world, *at(root))

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
@@ -23,6 +23,9 @@ from v2a_data.files import disk_error, is_disk_error
 
 Pool = Literal["decode", "model"]
 _PER_WORKER = 2
+# Short jobs of one step travel together, as many as take about this long: what a task costs is theirs together.
+_BATCH_S = 0.5
+MOST_IN_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class DaskEngine(Engine):
             with _interrupts_held():
                 self._cluster = None if scheduler else local_cluster(workers, models=models)
                 self.address: str = scheduler or self._cluster.scheduler_address
-                self._client = _connected(Client, self.address)
+                self._client = _connected(Client, self.address, own=not scheduler)
             found = self._client.scheduler_info(n_workers=-1)["workers"].values()
             self._resources = {name for worker in found for name in worker.get("resources", {})}
             self.workers = max(1, sum("model" not in worker.get("resources", {}) for worker in found) or len(found))
@@ -101,30 +104,40 @@ class DaskEngine(Engine):
     def run(self, jobs: Iterable[Job | None], on_result: OnResult, *, at_most: int | None = None) -> None:
         from distributed import as_completed
 
-        waiting = iter(jobs)
+        waiting = Batches(jobs, together=at_most is None)
         room = min(self.workers * _PER_WORKER, at_most or self.workers * _PER_WORKER)
-        running: dict[Any, Job] = {}
+        running: dict[Any, list[Job]] = {}
         finished = as_completed(loop=self._client.loop)
         with stop_signals() as stop:
             while True:
-                while len(running) < room and not stop.asked and (job := next(waiting, None)) is not None:
-                    future = self._submit(job)
-                    running[future] = job
+                while len(running) < room and not stop.asked and (batch := waiting.next()):
+                    future = self._submit(batch)
+                    running[future] = batch
                     finished.add(future)
                 if not running:
                     break
                 future = next(finished)
-                on_result(running.pop(future), future.result())
+                batch = running.pop(future)
+                results, seconds = future.result()
                 future.release()
+                waiting.note(len(batch), seconds)
+                for job, result in zip(batch, results, strict=True):
+                    on_result(job, result)
             stop.check()
 
-    def _submit(self, job: Job) -> Any:
+    def _submit(self, batch: Sequence[Job]) -> Any:
+        """A task per step; jobs that travel together have one step each."""
         future = None
-        for number, step in enumerate(job.steps):
-            wanted = {step.pool: 1} if step.pool in self._resources else None
-            inputs = step.args if future is None else (future, *step.args)
+        for number, steps in enumerate(zip(*(job.steps for job in batch), strict=True)):
+            pool = steps[0].pool
             future = self._client.submit(
-                run_step, step.function, *inputs, key=f"{job.key}-{number}", pure=False, resources=wanted, retries=3
+                run_steps,
+                [(step.function, step.args) for step in steps],
+                future,
+                key=f"{batch[0].key}-{number}",
+                pure=False,
+                resources={pool: 1} if pool in self._resources else None,
+                retries=3,
             )
         return future
 
@@ -138,13 +151,56 @@ class DaskEngine(Engine):
                     part.close()
 
 
-def _connected(client: Any, address: str) -> Any:
+class Batches:
+    """Jobs in batches: one at a time, or, `together`, so many short ones as make up a worthwhile task."""
+
+    def __init__(self, jobs: Iterable[Job | None], *, together: bool) -> None:
+        self._jobs = iter(jobs)
+        self._together = together
+        self._size = 1
+        self._left: Job | None = None
+
+    def next(self) -> list[Job]:
+        """The next jobs; empty at the end, and where nothing more may be started yet."""
+        batch: list[Job] = []
+        while len(batch) < self._size:
+            job = self._left or next(self._jobs, None)
+            self._left = None
+            if job is None:
+                break
+            if len(job.steps) > 1 and batch:
+                self._left = job
+                break
+            batch.append(job)
+            if len(job.steps) > 1:
+                break
+        return batch
+
+    def note(self, count: int, seconds: float) -> None:
+        """So many jobs took so long: what follows is sized by that, growing step by step."""
+        if self._together:
+            fitting = int(_BATCH_S * count / max(seconds, 1e-6))
+            self._size = max(1, min(fitting, 2 * self._size, MOST_IN_BATCH))
+
+
+def _connected(client: Any, address: str, *, own: bool) -> Any:
     try:
-        return client(address, timeout="30s", set_as_default=False)
+        # Workers of a cluster elsewhere may be out of reach; one's own hand over their results themselves.
+        return client(address, timeout="30s", set_as_default=False, direct_to_workers=own)
     except (OSError, ValueError, TimeoutError) as error:
         raise UsageError(
             f"--scheduler {address}: {error}", hint="start one with `dask scheduler`, or leave --scheduler out"
         ) from None
+
+
+def run_steps(
+    calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]], before: tuple[list[Any], float] | None
+) -> tuple[list[Any], float]:
+    """The results of some calls in order, and the seconds they took; `before` are the results that come first."""
+    started = time.monotonic()
+    earlier: list[tuple[Any, ...]] = [(result,) for result in before[0]] if before else [()] * len(calls)
+    results = [run_step(function, *first, *args) for (function, args), first in zip(calls, earlier, strict=True)]
+    return results, time.monotonic() - started
 
 
 def run_step(function: Callable[..., Any], *args: Any) -> Any:
@@ -168,6 +224,10 @@ def local_cluster(workers: int, *, models: bool) -> Any:
             "distributed.worker.daemon": True,
             "distributed.logging.distributed": "error",
             "distributed.comm.timeouts.connect": "60s",
+            # Nobody looks at these, and at their usual pace each process spends 2 % of a core on them.
+            "distributed.worker.profile.enabled": False,
+            "distributed.admin.tick.interval": "1s",
+            "distributed.admin.system-monitor.interval": "10s",
             # Dask's own low threshold gives every freed frame back to the system and faults it in again.
             "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 256_000_000,
             "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 256_000_000,

@@ -57,14 +57,20 @@ class Ledger:
             for table in schema.TABLES:
                 for statement in table.ddl():
                     self._db.execute(statement)
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (str(schema.SCHEMA_VERSION),))
+            if self.meta("schema_version") == "1":
+                self._db.execute(schema.TALLY_ALL_CLIPS)
+                self.set_meta("schema_version", str(schema.LEDGER_VERSION))
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (str(schema.LEDGER_VERSION),))
 
     def _check_version(self) -> None:
         found = int(self.meta("schema_version") or 0)
-        if found != schema.SCHEMA_VERSION:
+        if found != schema.LEDGER_VERSION:
+            older = found == 1
             raise UsageError(
-                f"{self.path}: workspace version {found}, this program reads {schema.SCHEMA_VERSION}",
-                hint="use the program version that made it, or start another workspace with -w",
+                f"{self.path}: workspace version {found}, this program reads {schema.LEDGER_VERSION}",
+                hint="`v2a-data curate` brings it up to date"
+                if older
+                else "use the program version that made it, or start another workspace with -w",
             )
 
     def close(self) -> None:

@@ -76,14 +76,22 @@ class Manifest:
             yield from map(_decoded, batch.to_pylist())
 
     def lookup(self, keys: Sequence[str], columns: Sequence[str]) -> dict[str, Values]:
-        """Some columns of the rows with these keys, by key."""
+        """Some columns of the rows with these keys, by key.
+
+        Only row groups whose statistics allow the keys are read. Raises `FatalError` where a key is not found.
+        """
         import pyarrow.parquet as pq
 
+        if not keys:
+            return {}
         wanted = ["key", *(name for name in columns if name != "key")]
-        table = pq.read_table(
-            self.path, columns=wanted, filters=[("key", "in", list(keys))], page_checksum_verification=True
-        )
-        return {row["key"]: _decoded(row) for row in table.to_pylist()}
+        chosen = [("key", ">=", min(keys)), ("key", "<=", max(keys)), ("key", "in", list(keys))]
+        table = pq.read_table(self.path, columns=wanted, filters=chosen, page_checksum_verification=True)
+        found = {row["key"]: _decoded(row) for row in table.to_pylist()}
+        for key in keys:
+            if key not in found:
+                raise FatalError(f"{self.path} has no row {key}, or its statistics are wrong")
+        return found
 
     def videos(self) -> Iterator[Values]:
         """One row per video, that of its first clip."""
@@ -525,11 +533,11 @@ def own_manifest(workspace: Workspace) -> Manifest | None:
 
     Raises `FatalError` where the copy is not the file that was checked.
     """
-    import pyarrow.parquet as pq
-
     wanted = workspace.ledger.meta(META)
     if wanted is None:
         return None
+    import pyarrow.parquet as pq
+
     path = workspace.root / COPY
     if not path.is_file() or sha256_file(path) != wanted:
         raise FatalError(f"{path} is missing or damaged", hint="run `v2a-data fetch --manifest FILE` again")

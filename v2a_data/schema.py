@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Of Parquet files, and of the ledger.
 SCHEMA_VERSION = 1
+LEDGER_VERSION = 2
 WINDOW_S = 2.0
 
 Kind = Literal["text", "int", "real", "json"]
@@ -27,13 +29,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One ledger table."""
+    """One ledger table. `after_insert` is SQL that the database runs for each row that is added (`new`)."""
 
     name: str
     meaning: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
+    after_insert: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -48,6 +51,9 @@ class Table:
         for columns in self.indexes:
             index = f"{self.name}_{'_'.join(columns)}"
             statements.append(f"CREATE INDEX IF NOT EXISTS {index} ON {self.name} ({', '.join(columns)})")
+        if self.after_insert:
+            trigger = f"CREATE TRIGGER IF NOT EXISTS {self.name}_added AFTER INSERT ON {self.name}"
+            statements.append(f"{trigger} BEGIN {self.after_insert}; END")
         return statements
 
     @property
@@ -87,7 +93,7 @@ VIDEOS = Table(
         _text("state", "listed, fetched, later, gone, unusable, quarantined", null=False),
         _text("reason", "why it is in this state"),
     ),
-    indexes=(("state",), ("source", "position")),
+    indexes=(("state", "reason"), ("source", "position")),
 )
 ATTEMPTS = Table(
     "attempts",
@@ -131,6 +137,7 @@ PLANS = Table(
         Column("position", "int", "place inside the part", null=False),
         _text("item", "video_id or clip_id", null=False),
     ),
+    indexes=(("stage", "name"), ("item",)),
 )
 PARTS = Table(
     "parts",
@@ -176,6 +183,14 @@ STRETCHES = Table(
         Column("strengths", "json", "min(seen, heard) per window; null where not measured", null=False),
     ),
 )
+# Each clip is counted once under '' and once under each of its reasons.
+_TALLY = """
+INSERT INTO tallies (recipe_hash, verdict, condition, clips, microseconds)
+SELECT c.recipe_hash, c.verdict, json_extract(r.value, '$.condition'), 1,
+  CAST(ROUND((c.stop_s - c.start_s) * 1e6) AS INTEGER)
+FROM clips c, json_each(json_insert(c.reasons, '$[#]', json_object('condition', ''))) r WHERE {which}
+ON CONFLICT DO UPDATE SET clips = clips + 1, microseconds = microseconds + excluded.microseconds"""
+TALLY_ALL_CLIPS = _TALLY.format(which="true")
 CLIPS = Table(
     "clips",
     "Spans of videos with a verdict. A dropped run of windows is one row.",
@@ -191,6 +206,19 @@ CLIPS = Table(
         Column("reasons", "json", "each condition that failed or was not measured, with its numbers", null=False),
     ),
     indexes=(("recipe_hash", "verdict"), ("video_id",)),
+    after_insert=_TALLY.format(which="c.rowid = new.rowid"),
+)
+TALLIES = Table(
+    "tallies",
+    "Clips counted by verdict and reason, kept by the database as clips are added; none is changed or removed.",
+    ("recipe_hash", "verdict", "condition"),
+    (
+        _text("recipe_hash", "recipe that decided", null=False),
+        _text("verdict", "keep, drop or review", null=False),
+        _text("condition", "of the reasons; empty for all clips of the verdict", null=False),
+        Column("clips", "int", "clips", null=False),
+        Column("microseconds", "int", "their length; whole numbers, so that the order of adding does not matter", "us"),
+    ),
 )
 GROUPS = Table(
     "groups",
@@ -238,7 +266,7 @@ SAMPLES = Table(
         Column("sound_error_samples", "int", "lag against the source's sound; null: nothing to correlate"),
         Column("index_row", "json", "row of index.parquet"),
     ),
-    indexes=(("shard",), ("state",)),
+    indexes=(("shard",), ("state", "reason"), ("recipe_hash",)),
 )
 SHARDS = Table(
     "shards",
@@ -253,7 +281,10 @@ SHARDS = Table(
         _text("sha256", "hash of the file", null=False),
     ),
 )
-TABLES = (VIDEOS, ATTEMPTS, MEDIA, PLANS, PARTS, SCORED, STRETCHES, CLIPS, GROUPS, SPLITS, VOTES, SAMPLES, SHARDS)
+TABLES = (
+    *(VIDEOS, ATTEMPTS, MEDIA, PLANS, PARTS, SCORED, STRETCHES),
+    *(TALLIES, CLIPS, GROUPS, SPLITS, VOTES, SAMPLES, SHARDS),
+)
 
 # Left out when two runs are compared: they say when and where, not what.
 VOLATILE_TABLES = ("attempts",)

@@ -20,7 +20,7 @@ from v2a_data.errors import NothingError, UsageError
 from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import Recipe, load_recipe
 from v2a_data.scorers.motion import Motion
-from v2a_data.shards import write
+from v2a_data.shards.plan import plan_new
 from v2a_data.shards.read import open_shards
 from v2a_data.shards.write import shard
 from v2a_data.sources.synthetic import Synthetic
@@ -261,7 +261,7 @@ def test_a_plan_of_another_recipe_publishes_nothing(world: Path, built: Path, tm
     with Workspace.open(root, "t") as workspace:
         workspace.ledger.execute("DELETE FROM samples")
         workspace.ledger.execute("DELETE FROM shards")
-        write._plan(workspace.ledger, demo(world), 3)  # as a killed `shard` leaves it
+        plan_new(workspace.ledger, demo(world), 3)  # as a killed `shard` leaves it
         assert workspace.ledger.value("SELECT COUNT(*) FROM plans")
         curate(workspace, strict, SerialEngine(), console)
         with pytest.raises(NothingError):

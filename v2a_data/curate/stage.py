@@ -66,15 +66,15 @@ def curate(
 
 def verdicts(workspace: Workspace, recipe: Recipe) -> tuple[dict[str, int], dict[str, float]]:
     """Rows and seconds per verdict under this recipe."""
-    sql = "SELECT verdict, COUNT(*), SUM(stop_s - start_s) FROM clips WHERE recipe_hash = ? GROUP BY 1 ORDER BY 1"
+    sql = "SELECT verdict, clips, microseconds FROM tallies WHERE recipe_hash = ? AND condition = '' ORDER BY 1"
     rows = workspace.ledger.rows(sql, (recipe.hash,))
-    return {row[0]: row[1] for row in rows}, {row[0]: round(row[2], 2) for row in rows}
+    return {row[0]: row[1] for row in rows}, {row[0]: round(row[2] / 1e6, 2) for row in rows}
 
 
 def drop_reasons(workspace: Workspace, recipe: Recipe) -> Counter[str]:
     """Seconds not kept, by condition; a second can miss several."""
     sql = (
-        "SELECT json_extract(r.value, '$.condition'), SUM(c.stop_s - c.start_s) FROM clips c, json_each(c.reasons) r "
-        "WHERE c.recipe_hash = ? AND c.verdict != 'keep' GROUP BY 1"
+        "SELECT condition, SUM(microseconds) FROM tallies "
+        "WHERE recipe_hash = ? AND verdict != 'keep' AND condition != '' GROUP BY 1"
     )
-    return Counter({row[0]: round(row[1], 2) for row in workspace.ledger.rows(sql, (recipe.hash,))})
+    return Counter({row[0]: round(row[1] / 1e6, 2) for row in workspace.ledger.rows(sql, (recipe.hash,))})

@@ -88,7 +88,8 @@ class Scaler:
         if turns % 2:
             shown = shown[::-1]
         small = self._scaled(frame, max(1, shown[0]), max(1, shown[1]), "rgb24")
-        return np.ascontiguousarray(np.rot90(small.to_ndarray(), turns))
+        array = small.to_ndarray()
+        return np.rot90(array, turns) if turns else array
 
     def luma(self, frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
         """`(height, width)` uint8 luma of limited range, stretched to the size asked; the source's own matrix."""

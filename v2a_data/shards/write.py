@@ -15,7 +15,7 @@ from v2a_data.curate.score import scorer_specs
 from v2a_data.engine import Engine, Job, Step
 from v2a_data.errors import ItemError, NothingError, UsageError
 from v2a_data.ids import split_clip_id
-from v2a_data.ledger import Ledger, Row
+from v2a_data.ledger import Row
 from v2a_data.manifest import own_manifest
 from v2a_data.media.client import shared_child, twice
 from v2a_data.media.probe import Probe
@@ -28,9 +28,10 @@ from v2a_data.runs import package_version
 from v2a_data.scorers import SCORERS
 from v2a_data.scores import read_scores
 from v2a_data.shards.card import write_card
-from v2a_data.shards.format import SPLITS, label_text, shard_name, shard_number
+from v2a_data.shards.format import label_text
 from v2a_data.shards.given import Texts, given_values, keep_texts, same_texts
 from v2a_data.shards.index import index_row, write_index
+from v2a_data.shards.plan import plan_new
 from v2a_data.shards.tar import Member, write_shard
 from v2a_data.sources import SOURCES
 from v2a_data.workspace import Workspace
@@ -92,7 +93,7 @@ def shard(
     if manifest is not None:
         plan_shards(ledger, manifest)
     else:
-        _plan(ledger, recipe, samples_per_shard or recipe.shard.samples_per_shard)
+        plan_new(ledger, recipe, samples_per_shard or recipe.shard.samples_per_shard)
     total = ledger.value("SELECT COUNT(*) FROM plans WHERE stage = 'shard'")
     run = ShardRun(workspace, recipe)
     if total:
@@ -164,45 +165,6 @@ def _take_back(workspace: Workspace, recipe: Recipe, hashes: Sequence[str]) -> N
     write_index(workspace, recipe)
     for name in names:
         (workspace.shards / name).unlink(missing_ok=True)
-
-
-def _plan(ledger: Ledger, recipe: Recipe, per_shard: int) -> None:
-    """Assign kept clips that are in no plan and no shard to new shards, in the order of their ids.
-
-    Unfinished plans of another recipe go: its verdicts are not this one's.
-    """
-    for plan, name in ledger.rows("SELECT DISTINCT plan, name FROM plans WHERE stage = 'shard'"):
-        if plan != digest([recipe.hash, name]):
-            ledger.execute("DELETE FROM plans WHERE plan = ?", (plan,))
-    sql = (
-        "SELECT c.clip_id, s.split FROM clips c JOIN splits s USING (clip_id) "
-        "WHERE c.recipe_hash = ? AND c.verdict = 'keep' AND c.clip_id NOT IN (SELECT clip_id FROM samples) "
-        "AND c.clip_id NOT IN (SELECT item FROM plans WHERE stage = 'shard') ORDER BY 1"
-    )
-    waiting: dict[str, list[str]] = defaultdict(list)
-    for row in ledger.rows(sql, (recipe.hash,)):
-        waiting[row["split"]].append(row["clip_id"])
-    taken = [
-        row[0] for row in ledger.rows("SELECT shard FROM shards UNION SELECT name FROM plans WHERE stage = 'shard'")
-    ]
-    rows = []
-    for split in SPLITS:
-        numbers = [shard_number(name) for name in taken if name.startswith(f"{split}/")]
-        first = max(numbers, default=-1) + 1
-        for i, item in enumerate(waiting[split]):
-            name = shard_name(recipe.name, split, first + i // per_shard)
-            rows.append(
-                {
-                    "plan": digest([recipe.hash, name]),
-                    "stage": "shard",
-                    "name": name,
-                    "n": 0,
-                    "position": i % per_shard,
-                    "item": item,
-                }
-            )
-    with ledger.transaction():
-        ledger.insert(schema.PLANS, rows)
 
 
 class ShardRun:
