@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from v2a_data.engine import SerialEngine
 from v2a_data.errors import UsageError
 from v2a_data.files import sha256_file
 from v2a_data.shards.check import MAX_FINDINGS, ShardReport, check_shard
-from v2a_data.shards.format import INDEX_FILE
+from v2a_data.shards.format import CARD_FILES, INDEX_FILE
 from v2a_data.shards.index import index_by_shard
 from v2a_data.shards.read import Entry
 from v2a_data.shards.sums import SUMS_FILE, Known, Sums, read_sums, write_sums
@@ -65,7 +66,7 @@ def believed(folder: Path) -> None:
         name: Known(known.samples, (folder / name).stat().st_size, sha256_file(folder / name))
         for name, known in sums.shards.items()
     }
-    write_sums(folder, Sums(sha256_file(folder / INDEX_FILE), there))
+    write_sums(folder, Sums(sha256_file(folder / INDEX_FILE), there, sums.cards))
 
 
 def test_what_shard_wrote_is_sound(small: Path) -> None:
@@ -82,7 +83,7 @@ def test_the_sums_are_read_by_sha256sum_too(small: Path) -> None:
         ["sha256sum", "--strict", "-c", SUMS_FILE], cwd=small / "shards", capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(b": OK") == 3
+    assert done.stdout.count(b": OK") == 5
 
 
 def test_every_truncation_is_found(shards: Path) -> None:
@@ -102,10 +103,10 @@ def test_every_truncation_is_found(shards: Path) -> None:
 
 
 def test_every_flipped_byte_is_found(shards: Path) -> None:
-    """300 bits anywhere in shards, index and sums; one in a sample names the sample."""
+    """300 bits anywhere in any file; one in a sample names the sample."""
     rng = random.Random(4)
     rows = {name: rows_of(shards, name) for name in (TRAIN, TEST)}
-    names = [TRAIN, TEST, INDEX_FILE, SUMS_FILE]
+    names = [TRAIN, TEST, INDEX_FILE, SUMS_FILE, *CARD_FILES]
     for name in [rng.choice(names) for _ in range(300)]:
         offset, bit = rng.randrange((shards / name).stat().st_size), rng.randrange(8)
         flip(shards / name, offset, bit)
@@ -141,7 +142,6 @@ def test_missing_and_extra_files(shards: Path) -> None:
     (shards / "train" / "world-train-000007.tar").write_bytes((shards / TRAIN).read_bytes())
     (shards / "test" / "notes.txt").write_text("x")
     (shards / TEST).unlink()
-    (shards / "README.md").write_text("a card is no shard")
     (shards / "train" / ".tmp-1.tar").write_text("a writer's")
     found = {(f.kind, f.shard) for f in look(shards).findings}
     assert ("missing_shard", TEST) in found
@@ -149,7 +149,25 @@ def test_missing_and_extra_files(shards: Path) -> None:
         "train/world-train-000007.tar",
         "test/notes.txt",
     }
-    assert not [f for f in found if "README" in f[1] or ".tmp-" in f[1]]
+    assert not [f for f in found if ".tmp-" in f[1]]
+
+
+@pytest.mark.parametrize("name", CARD_FILES)
+def test_a_card_that_changed_or_is_gone_is_named_and_nothing_else(name: str, shards: Path) -> None:
+    text = (shards / name).read_text()
+    (shards / name).write_text(text.replace("\n", "\r\n"))
+    assert [(f.kind, f.shard) for f in look(shards).findings] == [("card", name)]
+    (shards / name).unlink()
+    assert [(f.kind, f.shard) for f in look(shards).findings] == [("missing_card", name)]
+    (shards / name).symlink_to("/dev/zero")
+    assert [(f.kind, f.shard) for f in look(shards).findings] == [("missing_card", name)]
+
+
+def test_sums_that_know_no_cards_are_read(shards: Path) -> None:
+    """Folders written before the sums covered the cards."""
+    write_sums(shards, replace(read_sums(shards), cards={}))
+    (shards / "README.md").write_text("a card of one's own")
+    assert look(shards).total == 0
 
 
 @pytest.mark.parametrize("gone", [INDEX_FILE, SUMS_FILE])

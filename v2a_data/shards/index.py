@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from v2a_data import schema
-from v2a_data.files import sha256_file, whole_file
+from v2a_data.files import whole_file
 from v2a_data.ledger import Ledger
 from v2a_data.recipe import Recipe, digest
 from v2a_data.shards.format import INDEX_FILE, KEY
 from v2a_data.shards.read import Entry
-from v2a_data.shards.sums import Known, Sums, read_sums, write_sums
+from v2a_data.shards.sums import Known
 from v2a_data.workspace import Workspace
 
 _BLOCK = 10_000
@@ -51,31 +51,13 @@ def ledger_rows(ledger: Ledger, shard: str) -> list[Entry]:
     return [Entry(**_row(row)) for row in ledger.each(sql, (shard,))]
 
 
-def write_index(workspace: Workspace, recipe: Recipe) -> bool:
-    """Write `index.parquet` and `SHA256SUMS` from the ledger. Same ledger, same bytes.
-
-    Files that are sound and say what the ledger says stay as they are; returns whether any was written. The index is
-    hashed for that each time: a byte that flipped in it must not find its way into the sums.
-    """
-    folder = workspace.shards
-    shards = ledger_shards(workspace.ledger)
-    try:
-        standing: Sums | None = read_sums(folder)
-    except (OSError, ValueError):
-        standing = None
-    index = folder / INDEX_FILE
-    if standing and standing.shards == shards and index.is_file() and sha256_file(index) == standing.index_sha256:
-        return False
-    _write_parquet(index, workspace.ledger, recipe, shards)
-    write_sums(folder, Sums(sha256_file(index), shards))
-    return True
-
-
-def _write_parquet(path: Path, ledger: Ledger, recipe: Recipe, shards: dict[str, Known]) -> None:
+def write_index(workspace: Workspace, recipe: Recipe) -> None:
+    """Write `index.parquet` from the ledger. Same ledger, same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    stands_for = digest([[name, known.sha256] for name, known in shards.items()])
+    path, ledger = workspace.shards / INDEX_FILE, workspace.ledger
+    stands_for = digest([[name, known.sha256] for name, known in ledger_shards(ledger).items()])
     wanted = schema.arrow_schema(
         schema.INDEX.columns, {"shards": stands_for, "recipe": recipe.name, "recipe_hash": recipe.hash}
     )
