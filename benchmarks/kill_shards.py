@@ -112,11 +112,7 @@ def _prepare(folder: Path, stage: str) -> tuple[_Ground, LoneOutcome]:
     """A curated workspace, the same one with its shards, and for `repair` one with damaged shards."""
     setting = Setting(folder, (), samples_per_shard=3)
     curated, whole, start = (folder / name for name in ("curated", "whole", "start"))
-    synth = [sys.executable, "-m", "v2a_data", "synth", str(folder / "world"), *_SYNTH, "-q"]
-    subprocess.run(synth, check=True, stdout=subprocess.DEVNULL)
-    fetch = ["fetch", "--source", "synthetic", "--input", str(folder / "world"), "--recipe", str(RECIPE)]
-    for words in ([*fetch, *(w for item in _SETS for w in ("--set", item))], ["curate"]):
-        finish(setting, [sys.executable, "-m", "v2a_data", *words, "-w", str(curated), "--workers", "0", "-q"])
+    curate_small(setting, curated)
     seconds, changes = _undisturbed(setting, "shard", curated, whole)
     expected, keys = snapshot(whole), sample_keys(whole / "shards")
     if stage == "shard":
@@ -130,6 +126,16 @@ def _prepare(folder: Path, stage: str) -> tuple[_Ground, LoneOutcome]:
             raise AssertionError("an undisturbed repair does not bring the shards back")
     ground = _Ground(setting, stage, start, expected, keys, final_files(start / "shards"))
     return ground, LoneOutcome(stage, seconds, keys.total(), changes)
+
+
+def curate_small(setting: Setting, workspace: Path) -> None:
+    """A workspace of 6 small videos, ready for `shard`: 12 samples in 5 shards of at most 3."""
+    world = setting.folder / "world"
+    synth = [sys.executable, "-m", "v2a_data", "synth", str(world), *_SYNTH, "-q"]
+    subprocess.run(synth, check=True, stdout=subprocess.DEVNULL)
+    fetch = ["fetch", "--source", "synthetic", "--input", str(world), "--recipe", str(RECIPE)]
+    for words in ([*fetch, *(w for item in _SETS for w in ("--set", item))], ["curate"]):
+        finish(setting, [sys.executable, "-m", "v2a_data", *words, "-w", str(workspace), "--workers", "0", "-q"])
 
 
 def damage(shards: Path) -> None:

@@ -18,12 +18,12 @@ from typer.testing import CliRunner
 
 from v2a_data.cli import app
 from v2a_data.engine import SerialEngine
-from v2a_data.errors import UsageError
+from v2a_data.errors import FatalError, UsageError
 from v2a_data.files import sha256_file
 from v2a_data.shards.check import MAX_FINDINGS, ShardReport, check_shard
 from v2a_data.shards.format import CARD_FILES, INDEX_FILE
 from v2a_data.shards.index import index_by_shard
-from v2a_data.shards.read import Entry
+from v2a_data.shards.read import Entry, open_shards
 from v2a_data.shards.sums import SUMS_FILE, Known, Sums, read_sums, write_sums
 from v2a_data.shards.ustar import BLOCK, TarError, parse_header
 from v2a_data.shards.verify import VerifyResult, verify
@@ -522,3 +522,71 @@ def test_workers_find_the_same(shards: Path) -> None:
     one = CliRunner().invoke(app, ["verify", str(shards), "--json", "--workers", "0"])
     two = CliRunner().invoke(app, ["verify", str(shards), "--json", "--workers", "2"])
     assert json.loads(one.stdout) == json.loads(two.stdout)
+
+
+def bomb(folder: Path) -> None:
+    """An index of 20 kB whose labels would fill 3 GB."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from v2a_data import schema
+
+    count = 3000
+    label = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["a" * 1_000_000])
+    values = {"shard": "train/a.tar", "sha256": "0" * 64, "split": "train", "group_id": "g", "duration_s": 1.0}
+    table = {column.name: [values.get(column.name, 1)] * count for column in schema.INDEX.columns}
+    table |= {"key": [f"k{i:05d}" for i in range(count)], "label": label}
+    table |= {name: [None] * count for name in ("picture_error_s", "sound_error_samples")}
+    wanted = schema.arrow_schema(schema.INDEX.columns)
+    wanted = wanted.set(wanted.get_field_index("label"), pa.field("label", label.type, nullable=False))
+    made = pa.Table.from_pydict(table, schema=wanted)
+    pq.write_table(made, folder / INDEX_FILE, compression="zstd", store_schema=False)
+
+
+def test_an_index_that_claims_to_be_huge_is_refused_within_bounds(tmp_path: Path) -> None:
+    bomb(tmp_path)
+    assert (tmp_path / INDEX_FILE).stat().st_size < 50_000
+    values, seconds, megabytes = limited(tmp_path)
+    assert seconds < 30
+    assert megabytes < 1600
+    assert [f["kind"] for f in values["findings"] if f["shard"] == INDEX_FILE] == ["index"]
+    assert "it cannot be read" in next(f["what"] for f in values["findings"] if f["shard"] == INDEX_FILE)
+
+
+def test_a_text_that_no_index_holds_is_refused(shards: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(shards / INDEX_FILE)
+    rows = table.to_pylist()
+    rows[2]["label"] = "a" * 20_001
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), shards / INDEX_FILE)
+    believed(shards)
+    assert "column label holds a text of 20001 characters" in next(
+        f.what for f in look(shards).findings if f.shard == INDEX_FILE
+    )
+    with pytest.raises(FatalError, match="column label holds a text of 20001 characters"):
+        open_shards(shards)
+    flip(shards / INDEX_FILE, 300)
+    with pytest.raises(FatalError, match="it cannot be read"):
+        open_shards(shards)
+
+
+BOUNDED = """
+import resource
+from v2a_data.memory import at_most
+before = resource.getrlimit(resource.RLIMIT_AS)
+try:
+    with at_most(100_000_000):
+        small = bytearray(10_000_000)
+        bytearray(200_000_000)
+    raise SystemExit(3)
+except MemoryError:
+    pass
+bytearray(200_000_000)
+raise SystemExit(resource.getrlimit(resource.RLIMIT_AS) != before)
+"""
+
+
+def test_memory_is_bounded_for_a_moment(tmp_path: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", BOUNDED], check=False).returncode == 0
