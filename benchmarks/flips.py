@@ -152,21 +152,18 @@ def found(folder: Folder, damage: Damage) -> bool:
 
 
 def mended(folder: Folder, damage: Damage) -> bool:
-    """Whether `repair` brings every byte of the folder back."""
+    """Whether `repair` brings every byte of the folder back; the workspace is put back after it in any case."""
+    root = folder.shards.parent
+    aside = shutil.copytree(root, root.with_name("aside"))
     folder.put(damage.content)
-    with Workspace.open(folder.shards.parent, "repair") as workspace:
+    with Workspace.open(root, "repair") as workspace:
         recipe = workspace.recipe()
         assert recipe is not None
         repair(workspace, recipe, SerialEngine, _QUIET)
-    standing = {
-        path.relative_to(folder.shards).as_posix(): path.read_bytes()
-        for path in folder.shards.rglob("*")
-        if path.is_file()
-    }
-    shutil.rmtree(folder.shards)
-    for name in folder.files:
-        (folder.shards / name).parent.mkdir(parents=True, exist_ok=True)
-    folder.put(dict(folder.files))
+    found = [path for path in folder.shards.rglob("*") if path.is_file()]
+    standing = {path.relative_to(folder.shards).as_posix(): path.read_bytes() for path in found}
+    shutil.rmtree(root)
+    aside.rename(root)
     return standing == folder.files
 
 
