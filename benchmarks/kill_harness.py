@@ -64,6 +64,7 @@ class Setting:
 
     folder: Path
     sets: tuple[str, ...]
+    samples_per_shard: int = 5
 
     def command(self, stage: str, workspace: Path, workers: int) -> list[str]:
         """The console command of a stage."""
@@ -71,7 +72,7 @@ class Setting:
         if stage == "fetch":
             more = ("--recipe", str(RECIPE), *(word for item in self.sets for word in ("--set", item)))
         elif stage == "shard":
-            more = ("--samples-per-shard", "5")
+            more = ("--samples-per-shard", str(self.samples_per_shard))
         own = ["-w", str(workspace), "--workers", str(workers), "-q"]
         return [sys.executable, "-m", "v2a_data", stage, *more, *own]
 
@@ -122,10 +123,10 @@ def _live(setting: Setting, workspace: Path, outcome: Outcome, wanted: int, rng:
                 break
             workers = rng.choice(WORKERS)
             at_s = rng.uniform(0, outcome.seconds[stage, workers])
-            before = _scratch(workspace)
+            before = scratch_at(workspace)
             if through := not killed(setting, setting.command(stage, workspace, workers), at_s):
                 break
-            left = tuple(sorted(name for name, _ in _scratch(workspace) - before))
+            left = tuple(sorted(name for name, _ in scratch_at(workspace) - before))
             outcome.kills.append(Kill(stage, workers, at_s, left))
         if not through:
             finish(setting, setting.command(stage, workspace, rng.choice(WORKERS)))
@@ -133,24 +134,24 @@ def _live(setting: Setting, workspace: Path, outcome: Outcome, wanted: int, rng:
 
 def killed(setting: Setting, command: list[str], at_s: float) -> bool:
     """Start a command and kill its process group after so long; false when it had ended well before."""
-    with _running(setting, command) as process:
+    with running(setting, command) as process:
         try:
             process.communicate(timeout=at_s)
         except subprocess.TimeoutExpired:
-            _kill(process)
-        return _ended(process, command) == -signal.SIGKILL
+            kill(process)
+        return ended_by_kill(process)
 
 
 def finish(setting: Setting, command: list[str]) -> None:
     """Run a command to its end."""
-    with _running(setting, command) as process:
+    with running(setting, command) as process:
         process.communicate()
-        if _ended(process, command) != 0:
+        if ended_by_kill(process):
             raise AssertionError(f"{command[3]} was killed by someone else")
 
 
 @contextmanager
-def _running(setting: Setting, command: list[str]) -> Iterator["subprocess.Popen[str]"]:
+def running(setting: Setting, command: list[str]) -> Iterator["subprocess.Popen[str]"]:
     """A command in a process group of its own, which never outlives the block."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(
@@ -160,19 +161,21 @@ def _running(setting: Setting, command: list[str]) -> Iterator["subprocess.Popen
         yield process
     finally:
         if process.poll() is None:
-            _kill(process)
+            kill(process)
 
 
-def _kill(process: "subprocess.Popen[str]") -> None:
+def kill(process: "subprocess.Popen[str]") -> None:
+    """SIGKILL to the whole process group, then wait for its end."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
-def _ended(process: "subprocess.Popen[str]", command: list[str]) -> int:
+def ended_by_kill(process: "subprocess.Popen[str]") -> bool:
+    """Whether a process that is over was killed; false where it ended well. Raises for any other end."""
     if process.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(f"`{' '.join(command[2:])}` ended with {process.returncode}")
-    return int(process.returncode)
+        raise AssertionError(f"`{process.args}` ended with {process.returncode}")
+    return process.returncode != 0
 
 
 def snapshot(workspace: Path) -> dict[str, str]:
@@ -209,10 +212,10 @@ def troubles(workspace: Path, expected: dict[str, str]) -> list[str]:
 
 def scratch(workspace: Path) -> list[str]:
     """Unfinished files and scratch folders in a workspace."""
-    return sorted(name for name, _ in _scratch(workspace))
+    return sorted(name for name, _ in scratch_at(workspace))
 
 
-def _scratch(workspace: Path) -> set[tuple[str, int]]:
+def scratch_at(workspace: Path) -> set[tuple[str, int]]:
     """The same with times of change, which tell a new one from an old one of the same name."""
     paths = [path for pattern in (".tmp-*", "*.part", "*.ytdl") for path in workspace.rglob(pattern)]
     paths += (workspace / "tmp").glob("*")

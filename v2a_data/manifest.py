@@ -21,6 +21,7 @@ from v2a_data.errors import FatalError, UsageError, nearest
 from v2a_data.files import sha256_file, whole_file
 from v2a_data.ids import check_video_id, clean_text, clip_id, is_youtube_id
 from v2a_data.ledger import encode_json
+from v2a_data.memory import at_most
 from v2a_data.models.choice import not_for_use
 from v2a_data.recipe import Recipe, SourceSection, build_recipe, to_table
 from v2a_data.shards.format import SAMPLE_FIELDS, SPLITS, STAMP
@@ -322,9 +323,9 @@ def _check_rows(path: Path, recipe: Recipe) -> None:
     # Texts stay in dictionary form until their lengths are known: a small file can stand for very long ones.
     file = pq.ParquetFile(path, read_dictionary=texts, page_checksum_verification=True)
     check, number = _Checks(recipe), 0
-    batches = iter(file.iter_batches(_BATCH))
+    batches = iter(file.iter_batches(_BATCH, use_threads=False))
     while True:
-        with _reading(path):
+        with _reading(path), at_most():
             batch = next(batches, None)
         if batch is None:
             return

@@ -259,7 +259,7 @@ SAMPLES = Table(
         _text("state", "written or refused", null=False),
         _text("reason", "why it was refused"),
         _text("message", "detail of the refusal"),
-        _text("shard", "file, relative to shards/"),
+        _text("shard", "file, relative to shards/; of an irreparable sample, where it was"),
         Column("frames", "int", "frames"),
         Column("audio_samples", "int", "audio samples"),
         Column("picture_error_s", "real", "largest distance of a shown frame from its grid time", "s"),

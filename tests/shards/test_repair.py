@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 from v2a_data.cli import app
 from v2a_data.engine import Engine, SerialEngine
 from v2a_data.errors import UsageError
+from v2a_data.files import sha256_file
 from v2a_data.shards import repair as repairing
-from v2a_data.shards.format import INDEX_FILE
-from v2a_data.shards.index import ledger_rows, write_index
+from v2a_data.shards.beside import write_beside
+from v2a_data.shards.format import CARD_FILES, INDEX_FILE
+from v2a_data.shards.index import ledger_rows
 from v2a_data.shards.read import Entry
 from v2a_data.shards.repair import RepairResult, repair
 from v2a_data.shards.sums import SUMS_FILE
@@ -101,7 +103,7 @@ def test_the_damaged_shard_is_what_it_was_and_no_other_is_touched(name: str, sma
     before, opener = places(root), Watched()
     result = mend(root, opener)
     assert (result.same, result.other, result.lost, result.whole) == ([TEST], [], [], True)
-    assert not result.index_written
+    assert result.beside == []
     assert opener.opened == recut, "media are decoded only where the old bytes do not do"
     assert files(root / "shards") == files(small / "shards")
     after = places(root)
@@ -112,14 +114,14 @@ def test_the_damaged_shard_is_what_it_was_and_no_other_is_touched(name: str, sma
     assert not list((root / "tmp").iterdir())
 
 
-@pytest.mark.parametrize("name", [INDEX_FILE, SUMS_FILE])
+@pytest.mark.parametrize("name", [INDEX_FILE, SUMS_FILE, *CARD_FILES])
 @pytest.mark.parametrize("how", ["flip", "missing"])
 def test_a_damaged_table_is_written_again_from_the_ledger(name: str, how: str, small: Path, root: Path) -> None:
     path = root / "shards" / name
     flip(path, 300) if how == "flip" else path.unlink()
     before = places(root)
     result = mend(root)
-    assert (result.whole, result.index_written, result.same) == (True, True, [])
+    assert (result.whole, name in result.beside, result.same) == (True, True, [])
     assert files(root / "shards") == files(small / "shards")
     assert {k: v for k, v in places(root).items() if k.endswith(".tar")} == {
         k: v for k, v in before.items() if k.endswith(".tar")
@@ -141,7 +143,7 @@ def test_media_that_are_gone_make_the_damaged_sample_irreparable(root: Path) -> 
     result = mend(root)
     assert [(one.shard, one.key) for one in result.lost] == [(TEST, first.key)]
     assert "media is gone" in result.lost[0].why
-    assert (result.partly, result.whole, result.index_written) == ([TEST], False, True)
+    assert (result.partly, result.whole, INDEX_FILE in result.beside) == ([TEST], False, True)
     assert [row.key for row in rows(root, TEST)] == [second.key]
     assert rows(root, TEST)[0].sha256 == second.sha256, "what was whole stays as it is"
     assert sound(root)
@@ -151,12 +153,81 @@ def test_media_that_are_gone_make_the_damaged_sample_irreparable(root: Path) -> 
         )
         assert tuple(found[0])[:2] == ("refused", "irreparable")
         assert TEST in found[0]["message"]
-        assert found[0]["shard"] is None
+        assert found[0]["shard"] == TEST, "where it comes back to"
         assert workspace.ledger.value("SELECT samples FROM shards WHERE shard = ?", (TEST,)) == 1
         assert workspace.ledger.value("SELECT COUNT(*) FROM attempts WHERE class = 'irreparable'") == 1
     before = places(root)
     assert mend(root) == RepairResult(checked=2)
     assert places(root) == before
+
+
+def without(root: Path, aside: Path, keys: list[str]) -> None:
+    """The media of these samples out of the way."""
+    aside.mkdir()
+    for key in keys:
+        media = media_of(root, key)
+        media.rename(aside / media.name)
+
+
+def put_back(root: Path, aside: Path, keys: list[str]) -> None:
+    for key in keys:
+        media = media_of(root, key)
+        shutil.copyfile(aside / media.name, media)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_irreparable_samples_come_back_with_their_media(count: int, small: Path, root: Path, tmp_path: Path) -> None:
+    """One of two samples, then both: the shard that was gone is there again."""
+    keys = [row.key for row in rows(root, TEST)][:count]
+    without(root, tmp_path / "aside", keys)
+    for row in rows(root, TEST)[:count]:
+        flip(root / "shards" / TEST, row.mp4_offset)
+    assert [one.key for one in mend(root).lost] == keys
+    assert (root / "shards" / TEST).exists() == (count == 1)
+    opener = Watched()
+    assert mend(root, opener).whole
+    assert not opener.opened, "their media are still gone"
+    put_back(root, tmp_path / "aside", keys)
+    result = mend(root)
+    assert (result.refilled, result.same, result.other, result.lost) == ([TEST], [], [], [])
+    assert files(root / "shards") == files(small / "shards")
+    with Workspace.read(root) as mended, Workspace.read(small) as built:
+        assert mended.ledger.dump() == built.ledger.dump()
+    assert mend(root).refilled == []
+
+
+def test_the_first_of_two_comes_back_alone_and_other_media_do_not(small: Path, root: Path, tmp_path: Path) -> None:
+    first, second = [row.key for row in rows(root, TEST)]
+    without(root, tmp_path / "aside", [first, second])
+    (root / "shards" / TEST).unlink()
+    mend(root)
+    put_back(root, tmp_path / "aside", [first])
+    media_of(root, second).write_bytes(b"another video")
+    assert mend(root).refilled == [TEST]
+    assert [row.key for row in rows(root, TEST)] == [first]
+    assert sound(root)
+    put_back(root, tmp_path / "aside", [second])
+    assert mend(root).refilled == [TEST]
+    assert files(root / "shards") == files(small / "shards")
+
+
+def test_media_that_are_back_but_cannot_be_cut_stay_irreparable(root: Path, tmp_path: Path) -> None:
+    key = rows(root, TEST)[0].key
+    without(root, tmp_path / "aside", [key])
+    flip(root / "shards" / TEST, rows(root, TEST)[0].mp4_offset)
+    mend(root)
+    (tmp_path / "aside" / media_of(root, key).name).write_bytes(b"no video")
+    put_back(root, tmp_path / "aside", [key])
+    with Workspace.open(root, "test") as workspace:
+        workspace.ledger.execute(
+            "UPDATE media SET sha256 = ? WHERE video_id = ?",
+            (sha256_file(media_of(root, key)), key.rpartition("_")[0]),
+        )
+    before = places(root)
+    result = mend(root)
+    assert [one.key for one in result.lost] == [key]
+    assert "could not be cut again" in result.lost[0].why
+    assert (result.refilled, places(root) == before) == ([], True)
 
 
 def test_without_media_what_the_ledger_knows_still_mends(small: Path, root: Path) -> None:
@@ -205,18 +276,22 @@ def written_by_another_build(root: Path) -> str:
         workspace.ledger.execute("UPDATE shards SET sha256 = ? WHERE shard = ?", ("2" * 64, TEST))
         recipe = workspace.recipe()
         assert recipe is not None
-        write_index(workspace, recipe)
+        write_beside(workspace, recipe)
     return row.key
 
 
 def test_another_build_is_said_and_recorded(small: Path, root: Path) -> None:
     key = written_by_another_build(root)
+    with Workspace.open(root, "test") as workspace:
+        this = workspace.ledger.meta(f"build/{TEST}")
+        workspace.ledger.set_meta(f"build/{TEST}", "an older one")
     result = mend(root)
-    assert (result.other, result.same, result.whole, result.index_written) == ([TEST], [], True, True)
+    assert (result.other, result.same, result.whole, INDEX_FILE in result.beside) == ([TEST], [], True, True)
     assert sound(root)
     assert files(root / "shards") == files(small / "shards"), "here the other build is this one"
     with Workspace.read(root) as workspace:
         assert workspace.ledger.value("SELECT sha256 FROM shards WHERE shard = ?", (TEST,)) != "2" * 64
+        assert workspace.ledger.meta(f"build/{TEST}") == f"{this} / an older one"
     assert next(row for row in rows(root, TEST) if row.key == key).sha256 != "1" * 64
     with Workspace.read(root) as mended, Workspace.read(small) as built:
         assert mended.ledger.dump() == built.ledger.dump()
@@ -228,7 +303,7 @@ class KilledError(Exception):
 
 
 @pytest.mark.parametrize("place", ["_record", "_cut", "_write"])
-@pytest.mark.parametrize("kind", ["lost", "other build"])
+@pytest.mark.parametrize("kind", ["lost", "other build", "back"])
 def test_killed_in_between_and_typed_again(
     place: str, kind: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +311,12 @@ def test_killed_in_between_and_typed_again(
         row = rows(root, TEST)[0]
         media_of(root, row.key).unlink()
         flip(root / "shards" / TEST, row.mp4_offset)
+    elif kind == "back":
+        keys = [row.key for row in rows(root, TEST)]
+        without(root, tmp_path / "aside", keys)
+        (root / "shards" / TEST).unlink()
+        mend(root)
+        put_back(root, tmp_path / "aside", keys)
     else:
         written_by_another_build(root)
     (root / "shards" / TRAIN).unlink()
@@ -264,10 +345,10 @@ def test_killed_before_the_index_was_written(root: Path, small: Path, monkeypatc
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(repairing, "write_index", killed)
+        patch.setattr(repairing, "write_beside", killed)
         with pytest.raises(KilledError):
             mend(root)
-    assert mend(root).index_written
+    assert INDEX_FILE in mend(root).beside
     assert files(root / "shards") == files(small / "shards")
 
 

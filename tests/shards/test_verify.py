@@ -9,6 +9,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,12 @@ from typer.testing import CliRunner
 
 from v2a_data.cli import app
 from v2a_data.engine import SerialEngine
-from v2a_data.errors import UsageError
+from v2a_data.errors import FatalError, UsageError
 from v2a_data.files import sha256_file
 from v2a_data.shards.check import MAX_FINDINGS, ShardReport, check_shard
-from v2a_data.shards.format import INDEX_FILE
+from v2a_data.shards.format import CARD_FILES, INDEX_FILE
 from v2a_data.shards.index import index_by_shard
-from v2a_data.shards.read import Entry
+from v2a_data.shards.read import Entry, open_shards
 from v2a_data.shards.sums import SUMS_FILE, Known, Sums, read_sums, write_sums
 from v2a_data.shards.ustar import BLOCK, TarError, parse_header
 from v2a_data.shards.verify import VerifyResult, verify
@@ -65,7 +66,7 @@ def believed(folder: Path) -> None:
         name: Known(known.samples, (folder / name).stat().st_size, sha256_file(folder / name))
         for name, known in sums.shards.items()
     }
-    write_sums(folder, Sums(sha256_file(folder / INDEX_FILE), there))
+    write_sums(folder, Sums(sha256_file(folder / INDEX_FILE), there, sums.cards))
 
 
 def test_what_shard_wrote_is_sound(small: Path) -> None:
@@ -82,7 +83,7 @@ def test_the_sums_are_read_by_sha256sum_too(small: Path) -> None:
         ["sha256sum", "--strict", "-c", SUMS_FILE], cwd=small / "shards", capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(b": OK") == 3
+    assert done.stdout.count(b": OK") == 5
 
 
 def test_every_truncation_is_found(shards: Path) -> None:
@@ -102,10 +103,10 @@ def test_every_truncation_is_found(shards: Path) -> None:
 
 
 def test_every_flipped_byte_is_found(shards: Path) -> None:
-    """300 bits anywhere in shards, index and sums; one in a sample names the sample."""
+    """300 bits anywhere in any file; one in a sample names the sample."""
     rng = random.Random(4)
     rows = {name: rows_of(shards, name) for name in (TRAIN, TEST)}
-    names = [TRAIN, TEST, INDEX_FILE, SUMS_FILE]
+    names = [TRAIN, TEST, INDEX_FILE, SUMS_FILE, *CARD_FILES]
     for name in [rng.choice(names) for _ in range(300)]:
         offset, bit = rng.randrange((shards / name).stat().st_size), rng.randrange(8)
         flip(shards / name, offset, bit)
@@ -141,7 +142,6 @@ def test_missing_and_extra_files(shards: Path) -> None:
     (shards / "train" / "world-train-000007.tar").write_bytes((shards / TRAIN).read_bytes())
     (shards / "test" / "notes.txt").write_text("x")
     (shards / TEST).unlink()
-    (shards / "README.md").write_text("a card is no shard")
     (shards / "train" / ".tmp-1.tar").write_text("a writer's")
     found = {(f.kind, f.shard) for f in look(shards).findings}
     assert ("missing_shard", TEST) in found
@@ -149,7 +149,25 @@ def test_missing_and_extra_files(shards: Path) -> None:
         "train/world-train-000007.tar",
         "test/notes.txt",
     }
-    assert not [f for f in found if "README" in f[1] or ".tmp-" in f[1]]
+    assert not [f for f in found if ".tmp-" in f[1]]
+
+
+@pytest.mark.parametrize("name", CARD_FILES)
+def test_a_card_that_changed_or_is_gone_is_named_and_nothing_else(name: str, shards: Path) -> None:
+    text = (shards / name).read_text()
+    (shards / name).write_text(text.replace("\n", "\r\n"))
+    assert [(f.kind, f.shard) for f in look(shards).findings] == [("card", name)]
+    (shards / name).unlink()
+    assert [(f.kind, f.shard) for f in look(shards).findings] == [("missing_card", name)]
+    (shards / name).symlink_to("/dev/zero")
+    assert [(f.kind, f.shard) for f in look(shards).findings] == [("missing_card", name)]
+
+
+def test_sums_that_know_no_cards_are_read(shards: Path) -> None:
+    """Folders written before the sums covered the cards."""
+    write_sums(shards, replace(read_sums(shards), cards={}))
+    (shards / "README.md").write_text("a card of one's own")
+    assert look(shards).total == 0
 
 
 @pytest.mark.parametrize("gone", [INDEX_FILE, SUMS_FILE])
@@ -504,3 +522,71 @@ def test_workers_find_the_same(shards: Path) -> None:
     one = CliRunner().invoke(app, ["verify", str(shards), "--json", "--workers", "0"])
     two = CliRunner().invoke(app, ["verify", str(shards), "--json", "--workers", "2"])
     assert json.loads(one.stdout) == json.loads(two.stdout)
+
+
+def bomb(folder: Path) -> None:
+    """An index of 20 kB whose labels would fill 3 GB."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from v2a_data import schema
+
+    count = 3000
+    label = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), ["a" * 1_000_000])
+    values = {"shard": "train/a.tar", "sha256": "0" * 64, "split": "train", "group_id": "g", "duration_s": 1.0}
+    table = {column.name: [values.get(column.name, 1)] * count for column in schema.INDEX.columns}
+    table |= {"key": [f"k{i:05d}" for i in range(count)], "label": label}
+    table |= {name: [None] * count for name in ("picture_error_s", "sound_error_samples")}
+    wanted = schema.arrow_schema(schema.INDEX.columns)
+    wanted = wanted.set(wanted.get_field_index("label"), pa.field("label", label.type, nullable=False))
+    made = pa.Table.from_pydict(table, schema=wanted)
+    pq.write_table(made, folder / INDEX_FILE, compression="zstd", store_schema=False)
+
+
+def test_an_index_that_claims_to_be_huge_is_refused_within_bounds(tmp_path: Path) -> None:
+    bomb(tmp_path)
+    assert (tmp_path / INDEX_FILE).stat().st_size < 50_000
+    values, seconds, megabytes = limited(tmp_path)
+    assert seconds < 30
+    assert megabytes < 1600
+    assert [f["kind"] for f in values["findings"] if f["shard"] == INDEX_FILE] == ["index"]
+    assert "it cannot be read" in next(f["what"] for f in values["findings"] if f["shard"] == INDEX_FILE)
+
+
+def test_a_text_that_no_index_holds_is_refused(shards: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(shards / INDEX_FILE)
+    rows = table.to_pylist()
+    rows[2]["label"] = "a" * 20_001
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), shards / INDEX_FILE)
+    believed(shards)
+    assert "column label holds a text of 20001 characters" in next(
+        f.what for f in look(shards).findings if f.shard == INDEX_FILE
+    )
+    with pytest.raises(FatalError, match="column label holds a text of 20001 characters"):
+        open_shards(shards)
+    flip(shards / INDEX_FILE, 300)
+    with pytest.raises(FatalError, match="it cannot be read"):
+        open_shards(shards)
+
+
+BOUNDED = """
+import resource
+from v2a_data.memory import at_most
+before = resource.getrlimit(resource.RLIMIT_AS)
+try:
+    with at_most(100_000_000):
+        small = bytearray(10_000_000)
+        bytearray(200_000_000)
+    raise SystemExit(3)
+except MemoryError:
+    pass
+bytearray(200_000_000)
+raise SystemExit(resource.getrlimit(resource.RLIMIT_AS) != before)
+"""
+
+
+def test_memory_is_bounded_for_a_moment(tmp_path: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", BOUNDED], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""SIGKILL at 50 random moments of fetch, curate and shard, the same command again: as in an undisturbed run."""
+"""SIGKILL at 24 random moments of fetch, curate and shard, the same command again: as in an undisturbed run."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ import pytest
 from kill_harness import STAGES, Outcome, Setting, kill_run, killed, orphans, snapshot, troubles
 
 pytestmark = pytest.mark.slow
-KILLS = 50
+KILLS = 24
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ _LINES = 40
 def repair(common: Common, dry_run: DryRun = False) -> int:
     """Rewrite damaged and missing shards from the ledger and the media; others stay untouched.
 
+    Samples that were irreparable come back where their media did.
+
     What is still right in a damaged shard is kept byte for byte. Exit code 3 when something could not be mended.
     """
     from v2a_data.cli.recipes import choose_recipe
@@ -32,11 +34,12 @@ def repair(common: Common, dry_run: DryRun = False) -> int:
                 "checked": result.checked,
                 "same": result.same,
                 "other": result.other,
+                "refilled": result.refilled,
                 "partly": result.partly,
                 "emptied": result.emptied,
                 "irreparable": lost,
                 "left": [finding.to_json() for finding in result.left],
-                "index_written": result.index_written,
+                "beside": result.beside,
             }
             record.note(recipe_hash=recipe.hash, **values)
     common.console.result(values, "\n".join(_lines(result)))
@@ -56,6 +59,7 @@ def _would(common: Common, workspace: "Workspace") -> int:
 def _lines(result: "RepairResult") -> list[str]:
     lines = [f"{name}: mended, byte for byte what it was" for name in result.same]
     lines += [f"{name}: mended, but this build makes other bytes; index and ledger say so" for name in result.other]
+    lines += [f"{name}: irreparable samples are back, their media were found again" for name in result.refilled]
     lines += [f"{name}: mended without the samples that are irreparable" for name in result.partly]
     lines += [f"{name}: nothing of it could be mended; it is gone" for name in result.emptied]
     lines = lines[:_LINES] + ([f"… and {len(lines) - _LINES} more; --json has all"] if len(lines) > _LINES else [])
@@ -63,9 +67,9 @@ def _lines(result: "RepairResult") -> list[str]:
     if len(result.lost) > _LINES:
         lines.append(f"… and {len(result.lost) - _LINES} more irreparable samples; --json has all")
     lines += [f"left: {finding.line()}; {finding.fix}" for finding in result.left[:_LINES]]
-    if result.index_written:
-        lines.append("index.parquet and SHA256SUMS written again")
-    mended = len(result.same) + len(result.other) + len(result.partly)
+    if result.beside:
+        lines.append(f"written again: {', '.join(result.beside)}")
+    mended = len(result.same) + len(result.other) + len(result.refilled) + len(result.partly)
     lines.append(
         f"checked {result.checked} shards, mended {mended}, lost {len(result.lost)} samples"
         + ("" if result.whole else "; not everything could be mended")

@@ -19,12 +19,10 @@ from v2a_data.models.choice import not_for_use
 from v2a_data.models.registry import MODELS
 from v2a_data.recipe import Recipe
 from v2a_data.scorers import SCORERS
-from v2a_data.shards.format import INDEX_FILE, SPLITS, STAMP
+from v2a_data.shards.format import CARD_FILE, CARD_FILES, CROISSANT_FILE, INDEX_FILE, SPLITS, STAMP
 from v2a_data.sources import SOURCES
 from v2a_data.workspace import Workspace
 
-CARD_FILE = "README.md"
-CROISSANT_FILE = "croissant.json"
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 _MOST_LABELS = 1000
 _LICENCE_NAME = "videos-stay-with-their-owners"
@@ -68,15 +66,23 @@ class _Facts:
         return self.sources == ["synthetic"]
 
 
-def write_card(workspace: Workspace, recipe: Recipe) -> None:
-    """Write card and croissant of the shards that stand, unless they say the same already; none without shards."""
+def write_card(workspace: Workspace, recipe: Recipe) -> list[str]:
+    """Write card and croissant of the shards that stand, unless they are the same bytes already.
+
+    Without shards there is no card either: one that stands is removed. Returns the names of the files written.
+    """
     facts = _facts(workspace, recipe)
     if facts is None:
-        return
+        for name in CARD_FILES:
+            (workspace.shards / name).unlink(missing_ok=True)
+        return []
+    written = []
     for name, text in ((CARD_FILE, card(facts)), (CROISSANT_FILE, croissant(facts))):
         path = workspace.shards / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        if not path.is_file() or path.read_bytes() != text.encode():
             write_text(path, text)
+            written.append(name)
+    return written
 
 
 def _facts(workspace: Workspace, recipe: Recipe) -> _Facts | None:

@@ -10,6 +10,9 @@ from typing import Any
 
 KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 INDEX_FILE = "index.parquet"
+CARD_FILE = "README.md"
+CROISSANT_FILE = "croissant.json"
+CARD_FILES = (CARD_FILE, CROISSANT_FILE)
 SPLITS = ("train", "validation", "test")
 # Said wherever a sample's `not_for_use` is true.
 STAMP = "NOT FOR USE: judged by tiny models that only know the synthetic world"

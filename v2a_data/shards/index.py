@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from v2a_data import schema
-from v2a_data.files import sha256_file, whole_file
+from v2a_data.files import whole_file
 from v2a_data.ledger import Ledger
 from v2a_data.recipe import Recipe, digest
 from v2a_data.shards.format import INDEX_FILE, KEY
 from v2a_data.shards.read import Entry
-from v2a_data.shards.sums import Known, Sums, read_sums, write_sums
+from v2a_data.shards.rows import index_rows
+from v2a_data.shards.sums import Known
 from v2a_data.workspace import Workspace
 
 _BLOCK = 10_000
@@ -51,31 +52,13 @@ def ledger_rows(ledger: Ledger, shard: str) -> list[Entry]:
     return [Entry(**_row(row)) for row in ledger.each(sql, (shard,))]
 
 
-def write_index(workspace: Workspace, recipe: Recipe) -> bool:
-    """Write `index.parquet` and `SHA256SUMS` from the ledger. Same ledger, same bytes.
-
-    Files that are sound and say what the ledger says stay as they are; returns whether any was written. The index is
-    hashed for that each time: a byte that flipped in it must not find its way into the sums.
-    """
-    folder = workspace.shards
-    shards = ledger_shards(workspace.ledger)
-    try:
-        standing: Sums | None = read_sums(folder)
-    except (OSError, ValueError):
-        standing = None
-    index = folder / INDEX_FILE
-    if standing and standing.shards == shards and index.is_file() and sha256_file(index) == standing.index_sha256:
-        return False
-    _write_parquet(index, workspace.ledger, recipe, shards)
-    write_sums(folder, Sums(sha256_file(index), shards))
-    return True
-
-
-def _write_parquet(path: Path, ledger: Ledger, recipe: Recipe, shards: dict[str, Known]) -> None:
+def write_index(workspace: Workspace, recipe: Recipe) -> None:
+    """Write `index.parquet` from the ledger. Same ledger, same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    stands_for = digest([[name, known.sha256] for name, known in shards.items()])
+    path, ledger = workspace.shards / INDEX_FILE, workspace.ledger
+    stands_for = digest([[name, known.sha256] for name, known in ledger_shards(ledger).items()])
     wanted = schema.arrow_schema(
         schema.INDEX.columns, {"shards": stands_for, "recipe": recipe.name, "recipe_hash": recipe.hash}
     )
@@ -111,42 +94,31 @@ def index_by_shard(path: Path) -> Iterator[tuple[str, list[Entry]]]:
 
     Raises `ValueError` saying what is wrong with it, after what could be read was given out.
     """
-    import pyarrow as pa
-
     name, entries = "", list[Entry]()
-    try:
-        for entry in _entries(path):
-            if entry.shard != name:
-                if entries:
-                    yield name, entries
-                if entry.shard < name:
-                    raise ValueError(f"rows of {entry.shard[:100]!r} come after rows of {name[:100]!r}")
-                name, entries = entry.shard, []
-            elif entry.key <= entries[-1].key:
-                raise ValueError(f"{name[:100]!r}: {entry.key} comes after {entries[-1].key}")
-            entries.append(entry)
-            if len(entries) > _MAX_ROWS_OF_ONE_SHARD:
-                raise ValueError(f"more than {_MAX_ROWS_OF_ONE_SHARD} rows of {name[:100]!r}")
-    except (pa.ArrowException, OSError, MemoryError) as error:
-        raise ValueError(f"it cannot be read: {error}") from None
+    for entry in _entries(path):
+        if entry.shard != name:
+            if entries:
+                yield name, entries
+            if entry.shard < name:
+                raise ValueError(f"rows of {entry.shard[:100]!r} come after rows of {name[:100]!r}")
+            name, entries = entry.shard, []
+        elif entry.key <= entries[-1].key:
+            raise ValueError(f"{name[:100]!r}: {entry.key} comes after {entries[-1].key}")
+        entries.append(entry)
+        if len(entries) > _MAX_ROWS_OF_ONE_SHARD:
+            raise ValueError(f"more than {_MAX_ROWS_OF_ONE_SHARD} rows of {name[:100]!r}")
     if entries:
         yield name, entries
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, page_checksum_verification=True) as file:
-        if not file.schema_arrow.equals(schema.arrow_schema(schema.INDEX.columns)):
-            raise ValueError("it has other columns than `v2a-data shard` writes")
-        for batch in file.iter_batches(1000):
-            for row in batch.to_pylist():
-                for column in schema.INDEX.columns:
-                    if not _fits(column, row[column.name]):
-                        raise ValueError(f"column {column.name} holds {row[column.name]}")
-                if not KEY.match(row["key"]):
-                    raise ValueError(f"{row['key'][:60]!r} is not a key")
-                yield Entry(**row)
+    for row in index_rows(path, like=schema.arrow_schema(schema.INDEX.columns)):
+        for column in schema.INDEX.columns:
+            if not _fits(column, row[column.name]):
+                raise ValueError(f"column {column.name} holds {row[column.name]}")
+        if not KEY.match(row["key"]):
+            raise ValueError(f"{row['key'][:60]!r} is not a key")
+        yield Entry(**row)
 
 
 def _fits(column: schema.Column, value: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from v2a_data.errors import FatalError, UsageError, nearest
 from v2a_data.shards.format import INDEX_FILE, KEY
+from v2a_data.shards.rows import index_rows
 
 MAX_JSON = 1_000_000
 
@@ -115,16 +116,15 @@ def _slice(file: Any, offset: int, size: int, path: Path, key: str) -> bytes:
 
 
 def open_shards(folder: Path) -> ShardSet:
-    """The shards below a folder. Raises `UsageError` where there is no index."""
-    import pyarrow.parquet as pq
-
+    """The shards below a folder. Raises `UsageError` where there is no index, `FatalError` where it is damaged."""
     path = folder / INDEX_FILE
     if not path.is_file():
         raise UsageError(f"{folder} holds no {INDEX_FILE}", hint="run `v2a-data shard`, or name a folder of shards")
-    there = pq.read_schema(path).names
-    names = [name for name in Entry.__dataclass_fields__ if name in there]
-    table = pq.read_table(path, columns=names, page_checksum_verification=True)
-    entries = [Entry(**row) for row in table.to_pylist()]
+    try:
+        # Columns that are not there are passed over: earlier versions wrote fewer.
+        entries = [Entry(**row) for row in index_rows(path, tuple(Entry.__dataclass_fields__))]
+    except (ValueError, TypeError) as error:
+        raise FatalError(f"{path}: {error}", hint="`v2a-data repair` in its workspace writes it again") from None
     for entry in entries:
         if not KEY.match(entry.key):
             raise FatalError(f"{path}: {entry.key[:60]!r} is not a key")

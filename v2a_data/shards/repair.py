@@ -1,12 +1,14 @@
 """`repair`: rewrite the shards that are not what the ledger says, and only those.
 
 A sample whose bytes in the old file still have the ledger's hash is taken from there: that is exact whatever
-FFmpeg is installed now. Only the others are made again, from the ledger, the scores and their media.
+FFmpeg is installed now. Only the others are made again, from the ledger, the scores and their media. What cannot be
+made again leaves its shard as irreparable, and comes back with a later `repair` once its media are back.
 """
 
 import hashlib
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +21,9 @@ from v2a_data.errors import UsageError
 from v2a_data.files import sha256_file, sync_folder
 from v2a_data.ids import split_clip_id
 from v2a_data.recipe import Recipe, digest
-from v2a_data.shards.card import write_card
+from v2a_data.shards.beside import write_beside
 from v2a_data.shards.check import Finding, ShardReport, check_shard
-from v2a_data.shards.index import index_row, ledger_rows, ledger_shards, write_index
+from v2a_data.shards.index import index_row, ledger_rows, ledger_shards
 from v2a_data.shards.read import MAX_JSON, Entry
 from v2a_data.shards.sums import Known
 from v2a_data.shards.tar import Member, WrittenShard, json_bytes, write_shard
@@ -45,16 +47,18 @@ class Lost:
 @dataclass
 class RepairResult:
     """What `repair` did. Shards by what became of them: `same` were rewritten byte for byte, `other` hold samples
-    made by another build, `partly` lost samples, `emptied` lost all of theirs and are gone."""
+    made by another build, `refilled` got irreparable ones back, `partly` lost samples, `emptied` lost all of theirs
+    and are gone. `beside` names the files beside the shards that were written again."""
 
     checked: int = 0
     same: list[str] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
+    refilled: list[str] = field(default_factory=list)
     partly: list[str] = field(default_factory=list)
     emptied: list[str] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     left: list[Finding] = field(default_factory=list)
-    index_written: bool = False
+    beside: list[str] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
@@ -76,8 +80,9 @@ def damaged_shards(workspace: Workspace, console: Console) -> Iterator[tuple[str
 def repair(workspace: Workspace, recipe: Recipe, open_engine: Callable[[], Engine], console: Console) -> RepairResult:
     """Mend the workspace's shards, one after the other; each is recorded before the next one is begun.
 
-    Samples that cannot be made again leave their shard and become `refused` with the reason `irreparable`. The
-    engine is opened only when clips have to be cut. Raises `UsageError` where the shards are another recipe's.
+    Samples that cannot be made again leave their shard and become `refused` with the reason `irreparable`; those
+    whose media are back since are put back to their place. The engine is opened only when clips have to be cut. Raises
+    `UsageError` where the shards are another recipe's.
     """
     others = workspace.ledger.value("SELECT recipe_hash FROM shards WHERE recipe_hash != ?", (recipe.hash,))
     if others:
@@ -87,15 +92,17 @@ def repair(workspace: Workspace, recipe: Recipe, open_engine: Callable[[], Engin
         )
     result = RepairResult(checked=len(ledger_shards(workspace.ledger)))
     mend = _Mend(workspace, recipe, open_engine, result)
+    back = mend.back()
     try:
         for name, was, report in damaged_shards(workspace, console):
             for finding in report.findings[:20]:
                 console.detail(finding.line())
             mend.shard(name, was, report)
+        for name, keys in back.items():
+            mend.refill(name, keys)
     finally:
         mend.close()
-    result.index_written = write_index(workspace, recipe)
-    write_card(workspace, recipe)
+    result.beside = write_beside(workspace, recipe)
     result.left = extra_files(workspace)
     return result
 
@@ -122,12 +129,34 @@ class _Mend:
         self.open_engine = open_engine
         self.engine: Engine | None = None
         self.run = ShardRun(workspace, recipe)
+        self.builds: set[str] = set()
 
     def close(self) -> None:
         if self.engine is not None:
             self.engine.close()
 
-    def shard(self, name: str, was: Known, report: ShardReport) -> None:
+    def back(self) -> dict[str, list[str]]:
+        """Irreparable samples whose media are as they were when they were cut, by shard."""
+        sql = (
+            "SELECT shard, clip_id FROM samples "
+            "WHERE state = 'refused' AND reason = ? AND recipe_hash = ? AND shard IS NOT NULL ORDER BY 1, 2"
+        )
+        gone: dict[str, list[str]] = defaultdict(list)
+        for shard, clip_id in self.ledger.rows(sql, (IRREPARABLE, self.recipe.hash)):
+            gone[shard].append(clip_id)
+        found = {}
+        for name, keys in gone.items():
+            requests = [r for r in self.run.requests(name, keys) if not self._media_trouble(r.video_id, Path(r.path))]
+            found[name] = [clip_id for request in requests for clip_id, _, _ in request.spans]
+        return {name: keys for name, keys in found.items() if keys}
+
+    def refill(self, name: str, keys: Sequence[str]) -> None:
+        """Put irreparable samples back to their shard, which is sound or gone; those that fail stay irreparable."""
+        was = ledger_shards(self.ledger).get(name)
+        report = check_shard(self.workspace.shards, name, was, ledger_rows(self.ledger, name))
+        self.shard(name, was, report, keys)
+
+    def shard(self, name: str, was: Known | None, report: ShardReport, back: Sequence[str] = ()) -> None:
         """Write one shard again from what is still right in it and from what can be made again."""
         rows = {entry.key: entry for entry in ledger_rows(self.ledger, name)}
         scratch = self.workspace.tmp / f"repair-{digest(name)}"
@@ -135,17 +164,19 @@ class _Mend:
         scratch.mkdir()
         kept = self._kept(name, rows, report, scratch)
         members = {key: member for key, member in kept.items() if member.media.is_file()}
-        cuts, why = self._cut(name, [key for key in rows if key not in members])
+        self.builds = set()
+        cuts, why = self._cut(name, [*(key for key in rows if key not in members), *back])
         for values in self.run.samples(cuts):
             key, media = values["key"], Path(cuts[values["key"]]["path"])
             standing = kept[key].body if key in kept else None
             same = standing and _hash(media.read_bytes(), standing) == rows[key].sha256
             # Its old JSON where that makes the old sample: a newer version of this package writes another one.
             members[key] = Member(key, values, media, standing if same else None)
-        lost = [
-            Lost(name, key, why.get(key, "the ledger no longer keeps this clip")) for key in rows if key not in members
-        ]
-        self._write(name, was, members, cuts, lost)
+        gone = [key for key in (*rows, *back) if key not in members]
+        lost = [Lost(name, key, why.get(key, "the ledger no longer keeps this clip")) for key in gone]
+        self.result.lost += lost
+        if cuts or not back:
+            self._write(name, was, members, cuts, lost)
         for folder in {scratch, *(Path(cut["path"]).parent for cut in cuts.values())}:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -199,6 +230,7 @@ class _Mend:
                 jobs.append(Job(f"repair-{digest([name, request.video_id])}", (Step(cut_clips, (request,)),)))
 
         def record(_: Job, answer: CutAnswer) -> None:
+            self.builds.add(answer.build)
             for clip_id, cut in answer.results.items():
                 if cut["reason"] is None:
                     cuts[clip_id] = cut
@@ -219,7 +251,7 @@ class _Mend:
     def _write(
         self,
         name: str,
-        was: Known,
+        was: Known | None,
         members: dict[str, Member],
         cuts: dict[str, dict[str, Any]],
         lost: Sequence[Lost],
@@ -231,13 +263,15 @@ class _Mend:
             if path.parent.is_dir():
                 sync_folder(path.parent)
             self.result.emptied.append(name)
-        elif written.sha256 == was.sha256:
+        elif was is not None and written.sha256 == was.sha256:
             self.result.same.append(name)
             return
+        elif lost:
+            self.result.partly.append(name)
         else:
-            (self.result.partly if lost else self.result.other).append(name)
+            grown = was is None or len(members) > was.samples
+            (self.result.refilled if grown else self.result.other).append(name)
         self._record(name, written, members, cuts, lost)
-        self.result.lost += lost
 
     def _record(
         self,
@@ -252,9 +286,10 @@ class _Mend:
         for place in written.places if written else ():
             key = place["key"]
             old = dict(self.ledger.rows("SELECT * FROM samples WHERE clip_id = ?", (key,))[0])
-            rows.append({**old, **cuts.get(key, {}), "index_row": index_row(name, place, members[key].values)})
+            about = {"state": "written", "shard": name, "index_row": index_row(name, place, members[key].values)}
+            rows.append({**old, **cuts.get(key, {}), **about})
         for one in lost:
-            about = {"clip_id": one.key, "recipe_hash": self.recipe.hash, "state": "refused"}
+            about = {"clip_id": one.key, "recipe_hash": self.recipe.hash, "state": "refused", "shard": name}
             rows.append({**about, "reason": IRREPARABLE, "message": f"{name}: {one.why}"})
         with self.ledger.transaction():
             self.ledger.insert(schema.SAMPLES, rows, existing="replace")
@@ -262,6 +297,8 @@ class _Mend:
                 about = {"shard": name, "split": name.split("/", maxsplit=1)[0], "recipe_hash": self.recipe.hash}
                 count = {"samples": len(members), "bytes": written.bytes, "sha256": written.sha256}
                 self.ledger.insert(schema.SHARDS, [{**about, **count}], existing="replace")
+                builds = {*(self.ledger.meta(f"build/{name}") or "").split(" / "), *self.builds} - {""}
+                self.ledger.set_meta(f"build/{name}", " / ".join(sorted(builds)))
             else:
                 self.ledger.execute("DELETE FROM shards WHERE shard = ?", (name,))
             for one in lost:

@@ -3,7 +3,7 @@
 import os
 import random
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -146,6 +146,7 @@ class _Plan:
             self.find("sums", SUMS_FILE, f"it is damaged: {error}; shards are held to the index alone", _REWRITE)
         else:
             self.known = dict(sums.shards)
+            self._hold_cards(sums.cards)
         index = self.folder / INDEX_FILE
         if not index.is_file():
             self.find("missing_index", INDEX_FILE, "it is missing", _REWRITE)
@@ -154,6 +155,14 @@ class _Plan:
             self.find("index", INDEX_FILE, "its bytes are not those that were written; it was not used", _REWRITE)
         else:
             self.index = index_by_shard(index)
+
+    def _hold_cards(self, cards: Mapping[str, str]) -> None:
+        for name, sha256 in cards.items():
+            path = self.folder / name
+            if not path.is_file():
+                self.find("missing_card", name, "it is missing", _REWRITE)
+            elif sha256_file(path) != sha256:
+                self.find("card", name, "its bytes are not those that were written", _REWRITE)
 
     def _advance(self) -> None:
         """The index's next shard. Where the index breaks off, what follows has no rows."""

@@ -27,10 +27,10 @@ from v2a_data.recipe import Recipe, digest
 from v2a_data.runs import package_version
 from v2a_data.scorers import SCORERS
 from v2a_data.scores import read_scores
-from v2a_data.shards.card import write_card
+from v2a_data.shards.beside import write_beside
 from v2a_data.shards.format import label_text
 from v2a_data.shards.given import Texts, given_values, keep_texts, same_texts
-from v2a_data.shards.index import index_row, write_index
+from v2a_data.shards.index import index_row
 from v2a_data.shards.plan import plan_new
 from v2a_data.shards.tar import Member, write_shard
 from v2a_data.sources import SOURCES
@@ -99,8 +99,7 @@ def shard(
     if total:
         with console.progress("shard", total, "clips") as progress:
             run.start(engine, progress)
-    write_index(workspace, recipe)
-    write_card(workspace, recipe)
+    write_beside(workspace, recipe)
     run.result.shards = ledger.value("SELECT COUNT(*) FROM shards")
     run.result.samples = {
         row[0]: row[1] for row in ledger.rows("SELECT split, SUM(samples) FROM shards GROUP BY 1 ORDER BY 1")
@@ -162,7 +161,7 @@ def _take_back(workspace: Workspace, recipe: Recipe, hashes: Sequence[str]) -> N
     with ledger.transaction():
         ledger.execute(f"DELETE FROM samples {where}", chosen)  # noqa: S608
         ledger.execute(f"DELETE FROM shards {where}", chosen)  # noqa: S608
-    write_index(workspace, recipe)
+    write_beside(workspace, recipe)
     for name in names:
         (workspace.shards / name).unlink(missing_ok=True)
 
