@@ -57,7 +57,14 @@ class Ledger:
             for table in schema.TABLES:
                 for statement in table.ddl():
                     self._db.execute(statement)
+                self._add_columns(table)
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (str(schema.SCHEMA_VERSION),))
+
+    def _add_columns(self, table: schema.Table) -> None:
+        """Columns that a workspace of an earlier version lacks; they are null there."""
+        have = {row["name"] for row in self._db.execute(f"PRAGMA table_info({table.name})")}
+        for statement in table.add_columns(have):
+            self._db.execute(statement)
 
     def _check_version(self) -> None:
         found = int(self.meta("schema_version") or 0)
