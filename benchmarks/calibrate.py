@@ -71,7 +71,7 @@ def votes(world: Population, rules: Rules, count: int, seed: int) -> Judged:
 
 
 def oracle_recall(world: Population, precision: float) -> float:
-    """The best recall of any thresholds with this precision, by coordinate ascent over a range of prices of an error."""
+    """The best recall of any thresholds with this precision, by coordinate ascent over prices of an error."""
     scores = {name: values if name in ("seen", "heard") else -values for name, values in world.columns.items()}
     best = 0.0
     for price in np.geomspace(0.5, 60, 30):

@@ -106,7 +106,10 @@ def _lines(promise: "Promise", precision: float, confidence: float, out: Path) -
                 f"wrote {out}; next: v2a-data curate --recipe {out} --force"]  # fmt: skip
     lines.append(f"refused: {words}; the votes support {outcome.bound:.3f}. No recipe was written")
     if outcome.more_votes is None:
-        return [*lines, "no number of votes would do: ask for less, or judge with better scorers"]
+        return [
+            *lines,
+            "at this share no number would do: vote on more videos, ask for less, or judge with better scorers",
+        ]
     return [*lines, f"about {outcome.more_votes} more votes would do, were all to stay as it is: votes --sample"]
 
 

@@ -88,7 +88,7 @@ def _import(
         read = (vggsounder_votes if form == "vggsounder" else truth_votes)(path, grid)
         found = read.votes
         values |= {"rows": read.rows, "elsewhere": read.elsewhere}
-        more = f" of {read.rows} rows; {read.elsewhere} clips or videos not here or listed under another label"
+        more = f" of {read.rows} rows; {read.elsewhere} clips or videos are not here, or under another label or span"
     if not found:
         raise NothingError(f"{path}: no vote on a window of this workspace{more}")
     if dry_run:

@@ -172,10 +172,12 @@ def _clips(workspace: Workspace, new: Recipe, evidence: Evidence, confidence: fl
     right = dict(zip(evidence.keys, evidence.judged.right.tolist(), strict=True))
     videos = sorted({video_id for video_id, _ in evidence.keys if not choosing(video_id)})
     scored, columns = scored_windows(workspace, new, videos)
+    places = defaultdict[str, list[int]](list)
+    for i, (video_id, _) in enumerate(scored):
+        places[video_id].append(i)
     found: list[bool] = []
     owners: list[str] = []
-    for video_id in videos:
-        rows = [i for i, key in enumerate(scored) if key[0] == video_id]
+    for video_id, rows in places.items():
         part = {name: values[rows] for name, values in columns.items()}
         for first, last in _kept_clips(workspace, new, rules, video_id, part, len(rows)):
             judged = [right.get((video_id, index)) for index in range(first, last)]

@@ -1,6 +1,7 @@
 """Votes out of tables of others: VGGSounder's labels, and the truth of a synthetic world."""
 
 import csv
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from v2a_data.errors import UsageError
 from v2a_data.ids import is_youtube_id, youtube_video_id
 from v2a_data.review.grid import Grid
-from v2a_data.review.votes import CONFOUNDERS, Vote
+from v2a_data.review.votes import CONFOUNDERS, Vote, read_text
 
 VGGSOUNDER_COLUMNS = ("video_id", "label", "modality", "background_music", "static_image", "voice_over")
 _FLAGS = {"background_music": "music", "static_image": "still", "voice_over": "voice"}
@@ -63,17 +64,16 @@ def read_vggsounder(path: Path) -> tuple[dict[str, Heard], int]:
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in VGGSOUNDER_COLUMNS if name not in (reader.fieldnames or [])]
-        if missing:
-            raise UsageError(f"{path}: not a table of VGGSounder: no column {', '.join(missing)}")
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = [name for name in VGGSOUNDER_COLUMNS if name not in (reader.fieldnames or [])]
+    if missing:
+        raise UsageError(f"{path}: not a table of VGGSounder: no column {', '.join(missing)}")
+    line = reader.line_num + 1
+    for row in reader:
+        if any(row[name] is None for name in VGGSOUNDER_COLUMNS):
+            raise UsageError(f"{path}: line {line}: cells are missing")
+        yield line, row
         line = reader.line_num + 1
-        for row in reader:
-            if any(row[name] is None for name in VGGSOUNDER_COLUMNS):
-                raise UsageError(f"{path}: line {line}: cells are missing")
-            yield line, row
-            line = reader.line_num + 1
 
 
 def vggsounder_votes(path: Path, grid: Grid) -> Others:
@@ -87,12 +87,14 @@ def vggsounder_votes(path: Path, grid: Grid) -> Others:
     votes, elsewhere = [], 0
     for clip, said in clips.items():
         video_id, start_s = youtube_video_id(clip[:11]), float(clip[12:])
-        if video_id not in grid or grid.label(video_id).casefold() not in known:
+        here = video_id in grid and grid.label(video_id).casefold() in known
+        windows = grid.inside(video_id, start_s, start_s + _CLIP_S) if here else range(0)
+        if not windows:
             elsewhere += 1
             continue
         by_label = {label.casefold(): answer for label, answer in said.labels.items()}
         seen, heard = by_label.get(grid.label(video_id).casefold(), (False, False))
-        for index in grid.inside(video_id, start_s, start_s + _CLIP_S):
+        for index in windows:
             label = grid.label(video_id)
             votes.append(Vote(video_id, index, "vggsounder", seen, heard, said.confounders, label, blind=True))
     return Others(votes, rows, elsewhere)

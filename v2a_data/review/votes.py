@@ -106,17 +106,10 @@ class _BadFieldError(Exception):
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """`(line, row)` of a file; a Parquet row counts as the line that it would have in CSV without line breaks."""
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
-    if path.stat().st_size > _MOST_BYTES:
-        raise UsageError(f"{path}: larger than {_MOST_BYTES:,} bytes")
     if path.suffix == ".parquet":
         yield from _parquet_rows(path)
         return
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text: {error}") from None
+    text = read_text(path)
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
     try:
@@ -132,10 +125,27 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise UsageError(f"{path}: line {reader.line_num}: {error}") from None
 
 
+def read_text(path: Path) -> str:
+    """A table of text as it is. Raises `UsageError` where it is missing, huge or not UTF-8."""
+    _check_file(path)
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text: {error}") from None
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise UsageError(f"{path} does not exist")
+    if path.stat().st_size > _MOST_BYTES:
+        raise UsageError(f"{path}: larger than {_MOST_BYTES:,} bytes")
+
+
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _check_file(path)
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
