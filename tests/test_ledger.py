@@ -31,6 +31,16 @@ def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
         assert ledger.rows("SELECT labels FROM videos")[0]["labels"] == '["B","A"]'
 
 
+def test_a_table_of_an_earlier_version_gets_its_new_columns(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    with Ledger(path) as ledger:
+        ledger.execute("ALTER TABLE votes DROP COLUMN note")
+        ledger.execute("INSERT INTO votes VALUES (1, 'sy-0-1', 0, 'a', 1, 0, '[]', '', 1, 'Dog')")
+    with Ledger(path) as ledger:
+        row = ledger.rows("SELECT * FROM votes")[0]
+        assert (row["rater"], row["label"], row["note"]) == ("a", "Dog", None)
+
+
 def test_media_without_a_video_are_refused(tmp_path: Path) -> None:
     row = {"video_id": "sy-0-9", "path": "x", "bytes": 1, "sha256": "0", "probe": {}}
     with Ledger(tmp_path / "l.sqlite") as ledger, pytest.raises(sqlite3.IntegrityError), ledger.transaction():

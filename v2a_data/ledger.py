@@ -55,12 +55,21 @@ class Ledger:
         with self.transaction():
             self._db.execute("CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT")
             for table in schema.TABLES:
-                for statement in table.ddl():
+                create, *others = table.ddl()
+                self._db.execute(create)
+                self._add_columns(table)
+                for statement in others:
                     self._db.execute(statement)
             if self.meta("schema_version") == "1":
                 self._db.execute(schema.TALLY_ALL_CLIPS)
                 self.set_meta("schema_version", str(schema.LEDGER_VERSION))
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (str(schema.LEDGER_VERSION),))
+
+    def _add_columns(self, table: schema.Table) -> None:
+        """Columns that a workspace of an earlier version lacks; they are null there."""
+        have = {row["name"] for row in self._db.execute(f"PRAGMA table_info({table.name})")}
+        for statement in table.add_columns(have):
+            self._db.execute(statement)
 
     def _check_version(self) -> None:
         found = int(self.meta("schema_version") or 0)

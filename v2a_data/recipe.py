@@ -111,6 +111,32 @@ class ShardSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationSection:
+    """What votes said about the rules, written by `v2a-data calibrate`; triples are value, low, high.
+
+    `decides` is the hash of the rules and scorers that it is about: with others it is dropped. `bound` is the
+    precision that the votes support at the risk of the `question`, counted from 0, that was asked.
+    """
+
+    precision: float
+    confidence: float
+    bound: float
+    question: int
+    decides: str
+    votes_sha256: str
+    votes: int
+    choosing: int
+    testing: int
+    kept: int
+    drawn: bool
+    measured_precision: tuple[float, float, float]
+    measured_recall: tuple[float, float, float]
+    measured_yield: tuple[float, float, float]
+    allowed: tuple[str, ...] = ()
+    models: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A whole recipe. `scorers` holds one configuration dataclass per scorer, by name."""
 
@@ -124,6 +150,12 @@ class Recipe:
     splits: SplitsSection = field(default_factory=SplitsSection)
     shard: ShardSection = field(default_factory=ShardSection)
     train: Table = field(default_factory=dict)
+    calibration: CalibrationSection | None = None
+
+    @property
+    def decides(self) -> str:
+        """16 hex digits over what evidence is about: rules and scorers."""
+        return digest(to_table({"rules": self.rules, "scorers": self.scorers}))
 
     @property
     def hash(self) -> str:
@@ -259,6 +291,8 @@ def build_recipe(table: Mapping[str, Any], where: str) -> Recipe:
     fields = [item.name for name in scorers for item in SCORERS[name].writes]
     parse_rules(recipe.rules, fields, where=f"{where}.rules")
     _check(recipe, where)
+    if recipe.calibration is not None and recipe.calibration.decides != recipe.decides:
+        return dataclasses.replace(recipe, calibration=None)
     return recipe
 
 

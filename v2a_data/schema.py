@@ -1,6 +1,6 @@
 """Every column of every table: type, unit, meaning. SQL and Arrow schemas are made from here."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -55,6 +55,11 @@ class Table:
             trigger = f"CREATE TRIGGER IF NOT EXISTS {self.name}_added AFTER INSERT ON {self.name}"
             statements.append(f"{trigger} BEGIN {self.after_insert}; END")
         return statements
+
+    def add_columns(self, have: Collection[str]) -> list[str]:
+        """The SQL statements that add the columns which a table does not have."""
+        missing = [column for column in self.columns if column.name not in have]
+        return [f"ALTER TABLE {self.name} ADD COLUMN {self._line(column)}" for column in missing]
 
     @property
     def auto_key(self) -> bool:
@@ -247,6 +252,31 @@ VOTES = Table(
         Column("confounders", "json", "what disturbs", null=False),
         _text("at", "when, UTC", null=False),
         Column("blind", "int", "1 if scores were hidden", null=False),
+        _text("label", "the thing that was asked about"),
+        _text("note", "the rater's own words"),
+    ),
+    indexes=(("video_id", "window_index"),),
+)
+ASKED = Table(
+    "asked",
+    "Windows that `votes --sample` drew.",
+    ("video_id", "window_index"),
+    (
+        _text("video_id", "video", null=False),
+        Column("window_index", "int", "window", null=False),
+        _text("label", "the thing that is asked about", null=False),
+        Column("seed", "int", "seed of the draw", null=False),
+        Column("weight", "real", "windows that it stands for: one over the chance to be drawn", null=False),
+    ),
+)
+TESTED = Table(
+    "tested",
+    "Questions that `calibrate` put to the votes kept for testing, in their order.",
+    ("question",),
+    (
+        Column("question", "int", "0, 1, …", null=False),
+        _text("asked", "hash of votes, recipe, precision and confidence", null=False),
+        Column("outcome", "json", "what the test said", null=False),
     ),
 )
 SAMPLES = Table(
@@ -283,7 +313,7 @@ SHARDS = Table(
 )
 TABLES = (
     *(VIDEOS, ATTEMPTS, MEDIA, PLANS, PARTS, SCORED, STRETCHES),
-    *(TALLIES, CLIPS, GROUPS, SPLITS, VOTES, SAMPLES, SHARDS),
+    *(TALLIES, CLIPS, GROUPS, SPLITS, VOTES, ASKED, TESTED, SAMPLES, SHARDS),
 )
 
 # Left out when two runs are compared: they say when and where, not what.

@@ -47,6 +47,8 @@ COMMANDS = {
     ("v2a-data", "labels"): set(),
     ("v2a-data", "fetch"): {"--label", "--source", "--input", "--ids-only", "--ids-file", "--url", "--manifest", "--limit", "--dry-run", "--force"},
     ("v2a-data", "curate"): {"--only", "--models", "--dry-run", "--force"},
+    ("v2a-data", "votes"): {"--import", "--format", "--export", "--sample", "--seed", "--out", "--dry-run", "--force"},
+    ("v2a-data", "calibrate"): {"--precision", "--confidence", "--out", "--dry-run", "--force"},
     ("v2a-data", "shard"): {"--samples-per-shard", "--text", "--dry-run", "--force"},
     ("v2a-data", "verify"): {"--deep", "--seed"},
     ("v2a-data", "repair"): {"--dry-run"},

@@ -1,6 +1,7 @@
 """The `v2a-data` command line: thin commands that parse, call one function, print."""
 
 from v2a_data.cli import (
+    calibrate,
     curate,
     doctor,
     explain,
@@ -15,6 +16,7 @@ from v2a_data.cli import (
     status,
     synth,
     verify,
+    votes,
 )
 from v2a_data.cli.common import VersionOption, command, new_app
 
@@ -37,6 +39,8 @@ def _root(
 command(app, "labels")(labels.labels)
 command(app, "fetch")(fetch.fetch)
 command(app, "curate")(curate.curate)
+command(app, "votes")(votes.votes)
+command(app, "calibrate")(calibrate.calibrate)
 command(app, "shard")(shard.shard)
 command(app, "verify")(verify.verify)
 command(app, "repair")(repair.repair)

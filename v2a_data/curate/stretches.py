@@ -98,7 +98,7 @@ def _stretches(
         return
     columns = window_columns(recipe, scores, len(starts))
     marks = window_marks(rules, columns, len(starts))
-    strengths = _strengths(columns, len(starts))
+    strengths = window_strengths(columns, len(starts))
     conditions = rules.conditions(columns, len(starts))
     for name, values in columns.items():
         counts.measured[name] += int(np.sum(~np.isnan(values)))
@@ -149,7 +149,8 @@ def runs(marks: Sequence[str]) -> Iterator[tuple[int, int]]:
             first = i
 
 
-def _strengths(columns: Mapping[str, np.ndarray], windows: int) -> list[float | None]:
+def window_strengths(columns: Mapping[str, np.ndarray], windows: int) -> list[float | None]:
+    """min(seen, heard) per window, null where one of them was not measured."""
     pair = [columns[name] for name in ("seen", "heard") if name in columns]
     if len(pair) < 2:
         return [None] * windows

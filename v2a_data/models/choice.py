@@ -71,7 +71,7 @@ def with_models(recipe: Recipe, models: str | None) -> Recipe:
     if models != "tiny":
         raise UsageError(f"--models {models!r}: expected 'tiny'")
     scorers = {name: _tiny_config(name, config) for name, config in recipe.scorers.items()}
-    return dataclasses.replace(recipe, scorers=scorers)
+    return dataclasses.replace(recipe, scorers=scorers, calibration=None)
 
 
 def _tiny_config(scorer: str, config: Any) -> Any:

@@ -1,0 +1,251 @@
+"""`votes` and `calibrate` as users type them: the sheet's round, refusals line by line, tables of others."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+from voted import LABEL, Made, make
+
+from v2a_data.cli import app
+from v2a_data.review import votes as module
+from v2a_data.tables import load_table
+
+runner = CliRunner()
+HEADER = "video_id,window_index,rater,seen,heard,confounders,note"
+
+
+def call(*words: object) -> tuple[int, str, str]:
+    done = runner.invoke(app, [str(word) for word in words])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(tmp_path_factory.mktemp("voted") / "w")
+
+
+@pytest.fixture
+def made(base: Made, tmp_path: Path) -> Made:
+    shutil.copytree(base.root, tmp_path / "w")
+    return Made(tmp_path / "w", base.keys, base.truth, base.scores)
+
+
+def table(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join([HEADER, *lines]) + "\n")
+    return path
+
+
+def answered(made: Made, sheet: Path) -> None:
+    """Fill a sheet in, as a spreadsheet would save it."""
+    place = {key: i for i, key in enumerate(made.keys)}
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        i = place[row["video_id"], int(row["window_index"])]
+        answers = {name: "Yes" if made.truth[name][i] else "no" for name in ("seen", "heard")}
+        row.update(answers, rater="Ann", confounders="voice" if made.truth["voice"][i] else "")
+    with sheet.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=";")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_the_spreadsheet_round_ends_in_a_recipe(made: Made, tmp_path: Path) -> None:
+    sheet, out = tmp_path / "sheet.csv", tmp_path / "new.toml"
+    at = ("-w", made.root)
+    code, text, _ = call("votes", "--sample", 400, "--seed", 3, "--out", sheet, "--json", *at)
+    assert (code, json.loads(text)["open"], json.loads(text)["population"]) == (0, 400, 1200)
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({(row["video_id"], row["window_index"]) for row in rows}) == 400
+    one = rows[0]
+    assert one["link"].startswith("file:///")
+    assert one["link"].endswith(f"media/{one['video_id']}.mp4#t={one['start_s']},{one['stop_s']}")
+    assert not any(row[name] for row in rows for name in ("rater", "seen", "heard", "confounders", "note"))
+    assert not {"score", "weight"} & set(one)
+
+    answered(made, sheet)
+    assert call("votes", "--import", sheet, *at)[0] == 0
+    votes = load_table(made.root, "votes")
+    assert (len(votes), set(votes.blind), set(votes.label)) == (400, {1}, {LABEL})
+    code, text, err = call("calibrate", "--precision", 0.9, "--out", out, "--json", *at)
+    values = json.loads(text)
+    assert (code, values["promised"], err) == (0, True, "")
+    assert 0.9 <= values["bound"] <= values["precision"]["value"]
+    assert "[calibration]" in out.read_text()
+    assert call("curate", "--recipe", out, "--only", "rules", "--dry-run", *at)[0] == 0
+
+
+def test_a_larger_draw_goes_on_and_another_seed_does_not(made: Made, tmp_path: Path) -> None:
+    first, second, at = tmp_path / "a.csv", tmp_path / "b.csv", ("-w", made.root)
+    call("votes", "--sample", 50, "--out", first, *at)
+    answered(made, first)
+    call("votes", "--import", first, *at)
+    code, text, _ = call("votes", "--sample", 80, "--out", second, "--json", *at)
+    assert (code, json.loads(text)["windows"], json.loads(text)["open"]) == (0, 80, 30)
+    code, _, err = call("votes", "--sample", 80, "--seed", 1, "--out", tmp_path / "c.csv", *at)
+    assert code == 2
+    assert "an earlier draw had the seed 0" in err
+
+
+def test_a_refusal_writes_nothing_and_says_how_many_more(made: Made, tmp_path: Path) -> None:
+    sheet, out, at = tmp_path / "s.csv", tmp_path / "new.toml", ("-w", made.root)
+    assert call("calibrate", "--precision", 0.95, "--out", out, *at)[0] == 4
+    call("votes", "--sample", 60, "--out", sheet, *at)
+    answered(made, sheet)
+    call("votes", "--import", sheet, *at)
+    code, text, _ = call("calibrate", "--precision", 0.95, "--out", out, *at)
+    assert code == 1
+    assert "refused: precision >= 0.95 at 95%" in text
+    assert "more votes would do" in text
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("sy-9-9,0,Ann,yes,no,,", "line 3, video_id: 'sy-9-9' is not in this workspace"),
+        ("sy-0-1,4,Ann,yes,no,,", "line 3, window_index: sy-0-1 has no window 4"),
+        ("sy-0-1,-1,Ann,yes,no,,", "line 3, window_index: expected 0, 1, …, got '-1'"),
+        ("sy-0-1,1,,yes,no,,", "line 3, rater: a printable name"),
+        ("sy-0-1,1,Ann,maybe,no,,", "line 3, seen: expected yes, no or unsure, got 'maybe'"),
+        ("sy-0-1,1,Ann,yes,,,", "line 3, heard: expected yes, no or unsure, got ''"),
+        ("sy-0-1,1,Ann,yes,no,musik,", "line 3, confounders: unknown 'musik'; did you mean 'music'?"),
+        ("sy-0-0,0,Ann,no,no,,", "line 3, rater: 'Ann' said something else of this window in 2"),
+        ("sy-0-1,1,Ann,yes,no,,,,", "line 3: 9 cells under 7 columns"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_is_taken(made: Made, tmp_path: Path, line: str, words: str) -> None:
+    file = table(tmp_path / "v.csv", "sy-0-0,0,Ann,yes,yes,,fine", line)
+    code, _, err = call("votes", "--import", file, "-w", made.root)
+    assert code == 2
+    assert words in err
+    assert len(load_table(made.root, "votes")) == 0
+
+
+def test_columns_are_checked(made: Made, tmp_path: Path) -> None:
+    file = tmp_path / "v.csv"
+    for header, words in (("video_id,rater,seen,heard", "no column window_index or start_s"),
+                          ("video_id,window_index,rater,seen,herd", "unknown column 'herd'; did you mean 'heard'?")):  # fmt: skip
+        file.write_text(f"{header}\n")
+        code, _, err = call("votes", "--import", file, "-w", made.root)
+        assert (code, words in err) == (2, True)
+
+
+def test_a_newer_vote_replaces_and_blank_rows_are_passed_over(made: Made, tmp_path: Path) -> None:
+    at = ("-w", made.root, "--json")
+    file = table(tmp_path / "v.csv", "sy-0-0,0,Ann,yes,yes,,", "sy-0-0,0,Bob,no,yes,voice music,", "sy-0-1,0,,,,,")
+    values = json.loads(call("votes", "--import", file, *at)[1])
+    assert (values["added"], values["replaced"], values["blank"]) == (2, 0, 1)
+    table(file, "sy-0-0,0,Ann,unsure,no,,changed my mind")
+    values = json.loads(call("votes", "--import", file, *at)[1])
+    assert (values["added"], values["replaced"]) == (0, 1)
+    votes = load_table(made.root, "votes").set_index("rater")
+    assert pd.isna(votes.seen["Ann"])
+    assert (votes.heard["Ann"], votes.note["Ann"]) == (0, "changed my mind")
+    assert votes.confounders["Bob"] == ["music", "voice"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_what_goes_out_comes_in_again(made: Made, base: Made, tmp_path: Path, suffix: str) -> None:
+    file = table(tmp_path / "v.csv", "sy-0-0,0,Ann,yes,unsure,voice,=1+1", "sy-0-1,3,Bob,no,no,,ünïcode; and\ttab")
+    call("votes", "--import", file, "-w", made.root)
+    out = tmp_path / f"out{suffix}"
+    assert call("votes", "--export", out, "-w", made.root)[0] == 0
+    if suffix == ".csv":
+        assert "'=1+1" in out.read_text(encoding="utf-8-sig")
+    other = tmp_path / "other"
+    shutil.copytree(base.root, other)
+    assert call("votes", "--import", out, "-w", other)[0] == 0
+    same = [load_table(root, "votes").drop(columns="id") for root in (made.root, other)]
+    pd.testing.assert_frame_equal(*same)
+    assert same[0].note.tolist() == ["=1+1", "ünïcode; and tab"]
+
+
+def test_a_killed_import_leaves_no_vote(made: Made, tmp_path: Path) -> None:
+    lines = [f"{video},{index},Ann,yes,yes,," for video, index in made.keys]
+    file = table(tmp_path / "v.csv", *lines)
+    code = (
+        "import os, sys; from v2a_data.ledger import Ledger; from v2a_data.cli import app; plain = Ledger.insert\n"
+        "def insert(self, table, rows, **more):\n"
+        "    if self.value('SELECT COUNT(*) FROM votes') == 700: os.kill(os.getpid(), 9)\n"
+        "    return plain(self, table, rows, **more)\n"
+        f"Ledger.insert = insert; app(['votes', '--import', {str(file)!r}, '-w', {str(made.root)!r}])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert len(load_table(made.root, "votes")) == 0
+    assert json.loads(call("votes", "--import", file, "-w", made.root, "--json")[1])["added"] == len(lines)
+
+
+def test_vggsounder_goes_to_the_windows_of_its_clips(tmp_path: Path) -> None:
+    root = tmp_path / "w"
+    made = make(root, videos=1)
+    ids = {"yt-aaaaaaaaaaa": 30.0, "yt-bbbbbbbbbbb": None, "yt-ccccccccccc": 0.0, "yt-ddddddddddd": 0.0}
+    from v2a_data import schema
+    from v2a_data.workspace import Workspace
+
+    with Workspace.open(root, "test") as workspace, workspace.ledger.transaction():
+        rows = [
+            {"video_id": video, "source": "ids", "labels": ["Cow" if video[3] == "d" else LABEL], "position": n,
+             "state": "listed", "wanted_start_s": start, "wanted_stop_s": None if start is None else start + 10}
+            for n, (video, start) in enumerate(ids.items())
+        ]  # fmt: skip
+        workspace.ledger.insert(schema.VIDEOS, rows)
+    file = tmp_path / "vggsounder.csv"
+    file.write_text(
+        "video_id,label,modality,background_music,static_image,voice_over\n"
+        "aaaaaaaaaaa_000030,drum,AV,True,False,True\n"
+        "aaaaaaaaaaa_000030,rain,A,True,False,True\n"
+        "bbbbbbbbbbb_000007,drum,A,False,False,False\n"
+        "ccccccccccc_000000,rain,AV,False,True,False\n"
+        "ddddddddddd_000000,rain,AV,False,True,False\n"
+        "eeeeeeeeeee_000000,drum,AV,False,True,False\n"
+    )
+    values = json.loads(call("votes", "--import", file, "--format", "vggsounder", "-w", made.root, "--json")[1])
+    assert (values["rows"], values["elsewhere"], values["added"]) == (6, 2, 14)
+    votes = load_table(root, "votes")
+    found = {
+        video: (rows.window_index.tolist(), set(rows.seen), set(rows.heard), rows.confounders.iloc[0])
+        for video, rows in votes.groupby("video_id")
+    }
+    assert found == {
+        "yt-aaaaaaaaaaa": ([0, 1, 2, 3, 4], {1}, {1}, ["music", "voice"]),
+        "yt-bbbbbbbbbbb": ([4, 5, 6, 7], {0}, {1}, []),
+        "yt-ccccccccccc": ([0, 1, 2, 3, 4], {0}, {0}, ["still"]),
+    }
+    file.write_text(file.read_text().replace("_000007,drum,A,", "_000007,drum,AVX,"))
+    code, _, err = call("votes", "--import", file, "--format", "vggsounder", "-w", made.root)
+    assert code == 2
+    assert "line 4, modality: expected A, V or AV, got 'AVX'" in err
+
+
+def test_truth_comes_in_as_votes(made: Made, tmp_path: Path) -> None:
+    faults = __import__("v2a_data.synthetic.truth", fromlist=["CONFOUNDERS"]).CONFOUNDERS
+    rows = [
+        {"video_id": "sy-0-0", "window_index": i, "start_s": 2.0 * i, "seen": i != 1, "heard": True,
+         **dict.fromkeys(faults, 0.0), "shift_s": 0.5 if i == 2 else 0.0, "music": 0.6 if i == 0 else 0.4}
+        for i in range(5)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_parquet(tmp_path / "windows.parquet")
+    videos = [("sy-0-0", "aaaaaaaaaaa", LABEL), ("sy-0-1", "bbbbbbbbbbb", "Dog"), ("sy-7-7", "ccccccccccc", LABEL)]
+    pd.DataFrame(videos, columns=["video_id", "native_id", "label"]).to_parquet(tmp_path / "videos.parquet")
+    words = ("votes", "--import", tmp_path / "windows.parquet", "--format", "truth", "-w", made.root, "--json")
+    values = json.loads(call(*words)[1])
+    assert (values["rows"], values["elsewhere"], values["added"]) == (5, 2, 4)
+    votes = load_table(made.root, "votes")
+    assert votes.seen.tolist() == [1, 0, 1, 1]
+    assert votes.confounders.tolist() == [["music"], [], ["shift"], []]
+
+
+def test_no_cell_is_a_formula() -> None:
+    for text in ("=1", "+1", "-1", "@x", "\tx"):
+        assert module.cell(text) == f"'{text}"
+    assert module.cell("a=1") == "a=1"

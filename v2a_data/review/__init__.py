@@ -1,0 +1,1 @@
+"""What people say about windows: votes, the sheet they are asked with, tables of others."""

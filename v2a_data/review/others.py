@@ -1,0 +1,135 @@
+"""Votes out of tables of others: VGGSounder's labels, and the truth of a synthetic world."""
+
+import csv
+import io
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from v2a_data.errors import UsageError
+from v2a_data.ids import is_youtube_id, youtube_video_id
+from v2a_data.review.grid import Grid
+from v2a_data.review.votes import CONFOUNDERS, Vote, read_text
+
+VGGSOUNDER_COLUMNS = ("video_id", "label", "modality", "background_music", "static_image", "voice_over")
+_FLAGS = {"background_music": "music", "static_image": "still", "voice_over": "voice"}
+_MODALITIES = {"A": (False, True), "V": (True, False), "AV": (True, True)}
+_CLIP = re.compile(r"(?P<native>.{11})_(?P<start>\d{6})\Z")
+_CLIP_S = 10.0
+_MOST = 0.5
+_MOST_SHIFT_S = 0.1
+
+
+@dataclass(frozen=True)
+class Others:
+    """Votes of a table, the rows it has, and how many of its clips or videos are not in the workspace."""
+
+    votes: list[Vote]
+    rows: int
+    elsewhere: int
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What VGGSounder says of one clip: label → (seen, heard), and what disturbs in it."""
+
+    labels: Mapping[str, tuple[bool, bool]]
+    confounders: tuple[str, ...]
+
+
+def read_vggsounder(path: Path) -> tuple[dict[str, Heard], int]:
+    """Clip (`<YouTube id>_<start, 6 digits>`) → what people said of it, and the number of rows.
+
+    Raises `UsageError` naming line, field and reason of the first bad row.
+    """
+    labels: dict[str, dict[str, tuple[bool, bool]]] = defaultdict(dict)
+    flags: dict[str, set[str]] = defaultdict(set)
+    count = 0
+    for line, row in _csv_rows(path):
+        clip, modality = row["video_id"], row["modality"]
+        if not _CLIP.match(clip) or not is_youtube_id(clip[:11]):
+            raise UsageError(f"{path}: line {line}, video_id: expected <YouTube id>_<6 digits>, got {clip[:40]!r}")
+        if modality not in _MODALITIES:
+            raise UsageError(f"{path}: line {line}, modality: expected A, V or AV, got {modality[:40]!r}")
+        labels[clip][row["label"]] = _MODALITIES[modality]
+        for name, confounder in _FLAGS.items():
+            if row[name] not in ("True", "False"):
+                raise UsageError(f"{path}: line {line}, {name}: expected True or False, got {row[name][:40]!r}")
+            if row[name] == "True":
+                flags[clip].add(confounder)
+        count += 1
+    return {clip: Heard(labels[clip], tuple(sorted(flags[clip]))) for clip in labels}, count
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = [name for name in VGGSOUNDER_COLUMNS if name not in (reader.fieldnames or [])]
+    if missing:
+        raise UsageError(f"{path}: not a table of VGGSounder: no column {', '.join(missing)}")
+    line = reader.line_num + 1
+    for row in reader:
+        if any(row[name] is None for name in VGGSOUNDER_COLUMNS):
+            raise UsageError(f"{path}: line {line}: cells are missing")
+        yield line, row
+        line = reader.line_num + 1
+
+
+def vggsounder_votes(path: Path, grid: Grid) -> Others:
+    """Votes on the windows of every clip whose video is here, about the label it is judged by.
+
+    People judged clips of 10 s as a whole; each window gets what was said of its clip. A label of VGGSounder's
+    vocabulary that the clip does not have is neither seen nor heard; a video with another label gets no vote.
+    """
+    clips, rows = read_vggsounder(path)
+    known = {label.casefold() for clip in clips.values() for label in clip.labels}
+    votes, elsewhere = [], 0
+    for clip, said in clips.items():
+        video_id, start_s = youtube_video_id(clip[:11]), float(clip[12:])
+        here = video_id in grid and grid.label(video_id).casefold() in known
+        windows = grid.inside(video_id, start_s, start_s + _CLIP_S) if here else range(0)
+        if not windows:
+            elsewhere += 1
+            continue
+        by_label = {label.casefold(): answer for label, answer in said.labels.items()}
+        seen, heard = by_label.get(grid.label(video_id).casefold(), (False, False))
+        for index in windows:
+            label = grid.label(video_id)
+            votes.append(Vote(video_id, index, "vggsounder", seen, heard, said.confounders, label, blind=True))
+    return Others(votes, rows, elsewhere)
+
+
+def truth_votes(path: Path, grid: Grid) -> Others:
+    """Votes from `truth/windows.parquet` of a world, fetched from its folder or from its server.
+
+    A fault that fills more than half of a window disturbs; so does sound that is off by more than 0.1 s.
+    """
+    import pandas as pd
+
+    from v2a_data.synthetic.truth import CONFOUNDERS as FAULTS
+
+    beside = path.parent / "videos.parquet"
+    for file in (path, beside):
+        if not file.is_file():
+            raise UsageError(f"{file} does not exist", hint="give truth/windows.parquet of a world")
+    videos = pd.read_parquet(beside, columns=["video_id", "native_id", "label"])
+    here = {}
+    for own, native, label in videos.itertuples(index=False):
+        for video_id in (own, f"yt-{native}"):
+            if video_id in grid and grid.label(video_id) == label:
+                here[own] = video_id
+    windows = pd.read_parquet(path).sort_values(["video_id", "window_index"])
+    votes = []
+    for row in windows.to_dict("records"):
+        video_id = here.get(row["video_id"])
+        index = grid.index(video_id, row["start_s"]) if video_id else None
+        if video_id is not None and index is not None:
+            found = [name for name in FAULTS if row[name] > _MOST]
+            if abs(row["shift_s"]) > _MOST_SHIFT_S:
+                found.append("shift")
+            assert set(found) <= set(CONFOUNDERS)
+            answers = bool(row["seen"]), bool(row["heard"])
+            label = grid.label(video_id)
+            votes.append(Vote(video_id, index, "truth", *answers, tuple(sorted(found)), label, blind=True))
+    return Others(votes, len(windows), len(videos) - len(here))
