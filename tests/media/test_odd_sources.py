@@ -14,6 +14,7 @@ from readback import KINDS, SPEC, check, cut_coded, decode, read_codes, read_cut
 
 from v2a_data.errors import ItemError
 from v2a_data.media.cut import cut
+from v2a_data.media.tap import TapSpec, luma_name, tap
 
 SIX = Coded("six.mp4", seconds=6.0)
 PCM = Coded("six.mkv", seconds=6.0, audio_codec="pcm_s16le")
@@ -139,14 +140,17 @@ def test_sound_in_the_centre_of_six_channels_is_heard(tmp_path: Path) -> None:
     check(result, form)
 
 
-@pytest.mark.parametrize("gains", [(1, -1), (1, -1, 0, 0, 0, 0), (0.5, -0.5, 0.05, 0, 0.5, -0.5)])
-def test_channels_against_each_other_do_not_vanish(gains: tuple[float, ...], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("gains", "level"),
+    [((1, -1), 1.0), ((1, -1, 0, 0, 0, 0), 1 / 5), ((0.5, -0.5, 0.05, 0, 0.5, -0.5), (0.5 + 0.05 + 0.5) / 4)],
+)
+def test_channels_against_each_other_do_not_vanish(gains: tuple[float, ...], level: float, tmp_path: Path) -> None:
     form = replace(PCM, channels=len(gains), gains=gains)
     (result,) = cut_coded(form, tmp_path, (1.0, 3.0))
     check(result, form)
     _, sound = decode(result.path)
     whole = track(6.0, 44100)[44100 : 3 * 44100]
-    assert sound.std() == pytest.approx(gains[0] * whole.std(), rel=0.02)
+    assert sound.std() == pytest.approx(level * whole.std(), rel=0.02)
 
 
 def test_six_channels_become_two_with_the_rest_shared(tmp_path: Path) -> None:
@@ -248,6 +252,13 @@ def test_a_span_in_which_the_sound_changes_is_refused_and_its_neighbours_are_exa
     assert (over.reason, over.message, over.path) == ("sound_changes", "1x44100 Hz to 2x44100", None)
     check(before, first)
     check(replace(after, start_s=2.5, stop_s=4.5), second)
+
+
+def test_scorers_hear_nothing_after_the_sound_changed_and_see_on(tmp_path: Path) -> None:
+    path, _ = spliced(tmp_path, {"channels": 1}, {"channels": 2})
+    tap(str(path), TapSpec((0.0, 2.0, 4.0, 6.0, 8.0), 2.0, luma=((64, 36, 12.5),), sound=("source",)), str(tmp_path))
+    assert len(np.load(tmp_path / "sound-source.npy")) == pytest.approx(6 * 44100, abs=3000)
+    assert np.load(tmp_path / f"{luma_name(64, 36, 12.5)}-s.npy")[-1] > 9.0
 
 
 def test_a_picture_that_changes_its_size_keeps_its_place(tmp_path: Path) -> None:

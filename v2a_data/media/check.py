@@ -9,21 +9,24 @@ import numpy as np
 from v2a_data.errors import ItemError
 from v2a_data.media.heard import HOLE_S, MAX_INTERVAL_S, Heard
 from v2a_data.media.limits import open_media
-from v2a_data.media.sound import mix_to
 from v2a_data.media.spec import CutSpec
 
 _MAX_LAG_SAMPLES = 800
 _BLOCK = 16384 - 2 * _MAX_LAG_SAMPLES
 _QUIET = 1e-4
+# Containers round times, Matroska to 1 ms.
+_TICK_S = 0.001
 _ALIKE = 0.2
 # Nearer to the band limit than this, two low-pass filters may differ.
 _BAND = 0.9
 
 
-def check_picture(times_s: Sequence[float], start_s: float, stop_s: float) -> None:
-    """Raise `ItemError("short")` where the source's picture does not really fill a span.
+def check_picture(times_s: Sequence[float], start_s: float, stop_s: float, off_s: float, fps: float) -> None:
+    """Raise `ItemError` where the source's picture does not really fill a span.
 
-    `times_s` are those of its frames, from the last one before `start_s` to the first one from `stop_s` on.
+    `times_s` are those of its frames, from the last one before `start_s` to the first one from `stop_s` on; `off_s` is
+    the largest distance of a shown frame from its grid time, which half a frame of the source and half a frame of the
+    sample may make up. Reasons: `short`, `picture_shifted`.
     """
     times = np.asarray(times_s)
     if len(times) == 0:
@@ -40,6 +43,8 @@ def check_picture(times_s: Sequence[float], start_s: float, stop_s: float) -> No
         raise ItemError("short", f"picture stands still for {still_s:.3f} s")
     if times[-1] + interval < stop_s - HOLE_S:
         raise ItemError("short", f"picture ends {stop_s - times[-1] - interval:.3f} s early")
+    if off_s > interval / 2 + 0.5 / fps + _TICK_S:
+        raise ItemError("picture_shifted", f"a frame is {off_s:.3f} s from its time")
 
 
 def check_back(target: Path, frames: int, pcm: np.ndarray, spec: CutSpec, heard: Heard, start_s: float) -> int | None:
@@ -63,7 +68,9 @@ def check_back(target: Path, frames: int, pcm: np.ndarray, spec: CutSpec, heard:
     if not np.array_equal(back, pcm):
         raise ItemError("miscounted", "the sound read back differs")
     sound = back.astype(np.float32) / np.float32(32768.0)
-    lag = sound_lag(sound, spec.rate_hz, heard.samples, heard.rate_hz, start_s - heard.start_s)
+    # Held against the source's sample that was to come first, not the wanted time: a tone is alike at many lags, and
+    # the fraction of a sample between the two would decide for another one.
+    lag = sound_lag(sound, spec.rate_hz, heard.samples, heard.rate_hz, heard.nearest(start_s) / heard.rate_hz)
     if lag:
         raise ItemError("sound_shifted", f"{lag} audio samples")
     return lag
@@ -72,12 +79,13 @@ def check_back(target: Path, frames: int, pcm: np.ndarray, spec: CutSpec, heard:
 def sound_lag(sound: np.ndarray, rate_hz: int, reference: np.ndarray, rate_in_hz: int, offset_s: float) -> int | None:
     """Audio samples by which `sound` lags behind the source's, or null where the source is silent.
 
-    The source is read off at the samples' own times by interpolation, a way that shares nothing with the resampler,
-    and the two are cross-correlated in the loudest channel. Raises `ItemError("sound_shifted")` where they are not
-    alike at any lag up to 800 audio samples.
+    Both are `(channels, samples)` with the same channels; `sound` should start `offset_s` into `reference`. The source
+    is read off at the samples' own times by interpolation, a way that shares nothing with the resampler, and the two
+    are cross-correlated in the loudest channel. Raises `ItemError("sound_shifted")` where they are not alike at any lag
+    up to 800 audio samples.
     """
     loudest = int(np.square(sound).sum(axis=1).argmax())
-    heard, whole = sound[loudest] - sound[loudest].mean(), mix_to(len(sound), reference)[loudest]
+    heard, whole = sound[loudest] - sound[loudest].mean(), reference[loudest]
     places = (offset_s + np.arange(sound.shape[1]) / rate_hz) * rate_in_hz
     lag = _lag(heard, _read_off(whole, places))
     if lag is not None:

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from typing import Any, BinaryIO
 
+import av
 import numpy as np
 
 from v2a_data.errors import ItemError
@@ -31,6 +32,7 @@ from v2a_data.media.spec import CutSpec
 from v2a_data.media.tap import TapSpec, tap
 
 _MAX_MESSAGE = 64_000_000
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 class Server:
@@ -95,6 +97,9 @@ def answer(jobs: dict[str, Callable[..., Any]], request: dict[str, Any]) -> dict
     except MemoryError:
         return {"error": {"reason": "too_much_memory", "message": ""}, "exit": True}
     except OSError as error:
+        # FFmpeg's are OSErrors too, and say of a damaged file what the system would say of a disk.
+        if isinstance(error, av.FFmpegError) and error.errno not in _FULL:
+            return {"error": {"reason": "damaged", "message": str(error)}}
         if error.errno == errno.EFBIG:  # our own bound on what one file may swell to, not the disk's
             return {"error": {"reason": "too_large", "message": f"decodes to more than {FILE_BYTES} bytes"}}
         return {"error": {"reason": "os_error", "message": str(error), "errno": error.errno}}

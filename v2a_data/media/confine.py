@@ -13,6 +13,7 @@ machine as on a busy one.
 import contextlib
 import ctypes
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -30,6 +31,7 @@ _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
 _KINDS = ("user", "net")
 # linux/sched.h
+_COUNTS_BY_NAMESPACE = (5, 14)
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
 
 
@@ -92,6 +94,11 @@ def look(pid: int) -> Confinement:
     return Confinement(network, limit)
 
 
+def _kernel() -> tuple[int, ...]:
+    """Version of the running kernel, major and minor."""
+    return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+
+
 def _set(which: int, wanted: int) -> None:
     """Soft and hard limit: `wanted`, or this process's own hard limit where that is lower, since none may be raised."""
     limit = _within(wanted, resource.getrlimit(which)[1])
@@ -106,13 +113,15 @@ def _close_network() -> None:
     """Move to a network namespace that holds nothing; go on without where the system refuses.
 
     Root leaves the network alone, and keeps reading files of others. Everyone else needs a user namespace for it, in
-    which the kernel counts this process and its children only, so that a bound on processes is one on them; outside
-    of one it would count all processes of the user, and for root it is not enforced at all.
+    which Linux from 5.14 on counts this process and its children only, so that a bound on processes is one on them;
+    before, and outside of one, it would count all processes of the user, and for root it is not enforced at all.
     """
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_NEW_NETWORK) != 0 and libc.unshare(_NEW_USER | _NEW_NETWORK) == 0:
+    if libc.unshare(_NEW_NETWORK) == 0 or libc.unshare(_NEW_USER | _NEW_NETWORK) != 0:
+        return
+    if _kernel() >= _COUNTS_BY_NAMESPACE:
         _set(resource.RLIMIT_NPROC, MAX_PROCESSES)
 
 

@@ -8,9 +8,8 @@ what is cut along with it.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -41,15 +40,12 @@ class CutResult:
     reason: str | None = None
     message: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def cut(path: str, spans: Sequence[tuple[float, float]], spec: CutSpec, folder: str) -> list[CutResult]:
     """Cut `spans` (rising, not overlapping) out of one file into `<folder>/<index>.mp4`.
 
-    Each span ends as a file or with a reason: `short`, `miscounted`, `sound_shifted`. Raises
-    `ItemError` where the file as a whole cannot be decoded.
+    Each span ends as a file or with a reason: `short`, `picture_shifted`, `sound_shifted`, `sound_changes`,
+    `miscounted`. Raises `ItemError` where the file as a whole cannot be decoded.
     """
     media = Media(open_media(path))
     with media.container:
@@ -91,7 +87,7 @@ class _Span:
         self.spec, self.scaler = spec, scaler
         self.frames = spec.frames(stop_s - start_s)
         self.grid_s = start_s + np.arange(self.frames) * float(1 / spec.fps)
-        self.picker = Picker(self.grid_s, "nearest")
+        self.picker = Picker(self.grid_s)
         self.source_s: list[float] = []
         self.shown_s: list[float] = []
         self.heard: Heard | None = None
@@ -126,7 +122,7 @@ class _Span:
     def _open(self) -> bool:
         """Read the sound before the first frame is coded: a span that is refused for it costs no more."""
         try:
-            self.heard = hear(self.path, self.start_s, self.stop_s)
+            self.heard = hear(self.path, self.start_s, self.stop_s, self.spec.channels)
         except ItemError as error:
             self.refused = error
             return False
@@ -140,21 +136,21 @@ class _Span:
                 self._take(self.picker.finish())
             if self.refused is not None:
                 raise self.refused
-            check_picture(self.source_s, self.start_s, self.stop_s)
-            return self._finish()
+            off_s = np.abs(np.asarray(self.shown_s) - self.grid_s[: len(self.shown_s)]).max(initial=0.0)
+            check_picture(self.source_s, self.start_s, self.stop_s, float(off_s), float(self.spec.fps))
+            return self._finish(float(off_s))
         except ItemError as error:
             self.drop()
             return CutResult(self.start_s, self.stop_s, None, reason=error.reason, message=error.message)
 
-    def _finish(self) -> CutResult:
+    def _finish(self, picture_error_s: float) -> CutResult:
         assert self.file is not None
         assert self.heard is not None
         samples = self.spec.audio_samples(self.frames)
-        sound = self.heard.placed(self.start_s, samples, self.spec)
+        sound = self.heard.placed(self.start_s, samples, self.spec.rate_hz)
         pcm = np.clip(np.round(sound * 32768.0), -32768, 32767).astype(np.int16)
         self.file.finish(pcm)
         sound_error = check_back(self.target, self.frames, pcm, self.spec, self.heard, self.start_s)
-        picture_error_s = float(np.max(np.abs(np.asarray(self.shown_s) - self.grid_s)))
         self.file = self.heard = self.last = None
         return CutResult(
             self.start_s, self.stop_s, str(self.target), self.frames, samples, picture_error_s, sound_error

@@ -74,7 +74,9 @@ class Media:
             except av.FFmpegError as error:
                 raise ItemError("not_seekable", str(error)) from None
         last_picture_s, interval_s = -1.0, self.frame_interval_s
-        for frame in _frames(self.container, streams):
+        # Sound alone needs no keyframe: what a seek to one put before the target is not decoded.
+        skip_until_s = target + self.origin_s if self.video is None else None
+        for frame in _frames(self.container, streams, skip_until_s):
             if isinstance(frame, av.VideoFrame):
                 time_s = self._time(frame, last_picture_s + interval_s)
                 last_picture_s = time_s
@@ -134,15 +136,40 @@ def _from(path: str, start_s: float, without: Literal["audio", "video"]) -> Iter
             media.container.close()
 
 
-def _frames(container: InputContainer, streams: list[av.stream.Stream]) -> Iterator[av.VideoFrame | av.AudioFrame]:
+def demuxed(container: InputContainer, streams: list[av.stream.Stream]) -> Iterator["av.Packet[Any]"]:
+    """Packets of these streams, at the end of the file one without bytes for each.
+
+    Where a stream comes up in mid-file, PyAV looks beyond its table of wanted ones: it may hand out packets of others,
+    and fails at the end of the file before every decoder was asked for what it still holds.
+    """
+    wanted, ended = {stream.index for stream in streams}, set()
+    try:
+        for packet in container.demux(streams):
+            if packet.stream.index in wanted:
+                if packet.size == 0:
+                    ended.add(packet.stream.index)
+                yield packet
+    except IndexError:
+        for stream in streams:
+            if stream.index not in ended:
+                last: av.Packet[Any] = av.Packet()
+                last.stream = stream
+                yield last
+
+
+def _frames(
+    container: InputContainer, streams: list[av.stream.Stream], skip_until_s: float | None = None
+) -> Iterator[av.VideoFrame | av.AudioFrame]:
     bad = 0
     packet: av.Packet[Any] | None = None
-    packets = container.demux(streams)
+    packets = demuxed(container, streams)
     while True:
         try:
             packet = next(packets, None)
             if packet is None:
                 return
+            if skip_until_s is not None and _ends_before(packet, skip_until_s):
+                continue
             yield from packet.decode()  # type: ignore[misc]
         except av.EOFError:
             return
@@ -153,6 +180,12 @@ def _frames(container: InputContainer, streams: list[av.stream.Stream]) -> Itera
             bad += 1
             if bad > _MAX_BAD_PACKETS:
                 raise ItemError("damaged", f"more than {_MAX_BAD_PACKETS} packets do not decode") from error
+
+
+def _ends_before(packet: "av.Packet[Any]", time_s: float) -> bool:
+    if packet.pts is None or packet.time_base is None:
+        return False
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base) < time_s
 
 
 def _choose(container: InputContainer) -> tuple[av.VideoStream | None, av.AudioStream | None]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.frame import PictureType
 
 from v2a_data.media.limits import file_url
 from v2a_data.media.spec import CutSpec
@@ -35,8 +36,9 @@ class SampleFile:
         self._audio.options = {"flags": "+bitexact"}
 
     def add(self, frame: av.VideoFrame) -> None:
-        """The next frame, yuv420p of the sample's size. Its times are set here."""
-        frame.pts, frame.time_base = self.frames, 1 / self.spec.fps
+        """The next frame, yuv420p of the sample's size. Its times are set here, and the source's frame type goes: x264
+        would keep it, and with it the source's keyframes."""
+        frame.pts, frame.time_base, frame.pict_type = self.frames, 1 / self.spec.fps, PictureType.NONE
         self._out.mux(self._video.encode(frame))
         self.frames += 1
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from v2a_data.media.decode import Media
+from v2a_data.media.decode import Media, demuxed
 
 # Opening the file anew and seeking costs as much as decoding so many frames (measured: 3 to 6, 144 to 720 lines).
 _SEEK_FRAMES = 6.0
@@ -40,5 +40,5 @@ def keyframes(media: Media) -> np.ndarray:
     if "mp4" in media.container.format.name:
         stamps = [entry.timestamp for entry in video.index_entries if entry.is_keyframe]
     else:
-        stamps = [p.pts for p in media.container.demux(video) if p.is_keyframe and p.pts is not None]
+        stamps = [p.pts for p in demuxed(media.container, [video]) if p.is_keyframe and p.pts is not None]
     return np.sort(np.asarray(stamps, np.float64) * float(video.time_base) - media.origin_s)

@@ -1,7 +1,6 @@
 """Which source frame stands for which wanted time, while frames stream by."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 
@@ -12,15 +11,10 @@ _SAME_S = 0.001
 
 
 class Picker:
-    """Gives each wanted time (rising) one frame.
+    """Gives each wanted time (rising) the frame whose time is nearest: at most half a source frame off."""
 
-    `nearest`: the frame whose time is nearest, so the error is at most half a source frame.
-    `shown`: the frame on screen, the last one at or before the wanted time.
-    """
-
-    def __init__(self, times_s: np.ndarray, mode: Literal["nearest", "shown"]) -> None:
+    def __init__(self, times_s: np.ndarray) -> None:
         self.times_s = times_s
-        self.mode = mode
         self.next = 0
         self._last: Picture | None = None
 
@@ -35,8 +29,8 @@ class Picker:
             return
         while not self.done and self.times_s[self.next] < picture.time_s - _SAME_S:
             wanted = self.times_s[self.next]
-            keep_last = last is not None and (self.mode == "shown" or wanted - last.time_s <= picture.time_s - wanted)
-            yield self.next, last if keep_last and last is not None else picture
+            nearer = last is not None and wanted - last.time_s <= picture.time_s - wanted
+            yield self.next, last if last is not None and nearer else picture
             self.next += 1
         self._last = picture
 

@@ -1,16 +1,20 @@
 """What a file really holds: measured from its packets, never from its headers."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from v2a_data.errors import ItemError
-from v2a_data.media.decode import Media, Picture, SoundChunk
+from v2a_data.media.decode import Media, Picture, SoundChunk, demuxed
+from v2a_data.media.edits import played_until
 from v2a_data.media.limits import (
+    FREE_PIXELS,
     MAX_CHANNELS,
     MAX_PACKET_BYTES,
     MAX_PACKETS_PER_S,
+    MAX_PIXELS_PER_BYTE,
     MAX_PIXELS_PER_S,
     MAX_UNPACKED_BYTES,
     MAX_UNPACKED_TIMES,
@@ -84,7 +88,9 @@ def probe(path: str, max_duration_s: float) -> Probe:
     steps = steps[steps > 0]
     step = float(np.median(steps)) if len(steps) else 0.04
     start, stop = float(picture_times.min()), float(picture_times.max()) + min(step, 0.5)
-    _refuse_dense(first_picture, len(picture_times), stop - start)
+    _refuse_dense(first_picture, len(picture_times), stop - start, Path(path).stat().st_size)
+    if "mp4" in media.container.format.name:
+        stop = min(stop, played_until(path) or stop)
     picture = PictureInfo(
         media.video.codec_context.codec.canonical_name,
         first_picture.frame.width,
@@ -112,7 +118,7 @@ def _scan(media: Media, max_duration_s: float) -> tuple[np.ndarray, int, tuple[f
     times: list[float] = []
     keyframes, sound_start, sound_stop = 0, np.inf, -np.inf
     effort = _Effort(media.container.size)
-    for packet in media.container.demux([media.video, media.audio]):
+    for packet in demuxed(media.container, [media.video, media.audio]):
         if packet.size == 0 or packet.time_base is None:
             continue
         effort.count(packet.size)
@@ -158,10 +164,11 @@ class _Effort:
             raise ItemError("too_large", f"{self.file_bytes} bytes unpack to more than {self.bytes}")
 
 
-def _refuse_dense(picture: Picture, frames: int, duration_s: float) -> None:
-    """Raise `ItemError("too_dense")` for more pixels a second than could be decoded within any deadline."""
+def _refuse_dense(picture: Picture, frames: int, duration_s: float, size: int) -> None:
+    """Raise `ItemError("too_dense")` for more pixels a second, or per byte, than can be decoded within a deadline."""
     pixels = picture.frame.width * picture.frame.height * frames
-    if pixels > MAX_PIXELS_PER_S * max(duration_s, 1.0):
+    most = min(MAX_PIXELS_PER_S * max(duration_s, 1.0), FREE_PIXELS + MAX_PIXELS_PER_BYTE * size)
+    if pixels > most:
         raise ItemError("too_dense", f"{frames} pictures of {picture.frame.width}x{picture.frame.height}")
 
 

@@ -1,6 +1,7 @@
 """Sound by timestamp: chunks laid on one sample clock, mixed and resampled exactly."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -10,7 +11,9 @@ from v2a_data.media.decode import SoundChunk
 
 # Container times jitter by their own unit (1 ms in Matroska); below this a chunk just follows the last.
 _JITTER_S = 0.005
-_CANCELLING = 0.1
+# Channels more alike than this to the loudest one turned over would cancel it.
+_TURNED_OVER = -0.5
+_FADE_S = 0.005
 
 
 class Timeline:
@@ -45,8 +48,8 @@ class Timeline:
             return 0.0
         return float(self._earliest_s + self._latest_s) / 2
 
-    def lay(self, chunk: SoundChunk) -> np.ndarray | None:
-        """The `(channels, samples)` to append for this chunk, leading silence included.
+    def lay(self, chunk: SoundChunk) -> list[np.ndarray]:
+        """The pieces `(channels, samples)` to append for this chunk, silence before it in pieces of a second.
 
         Raises `ItemError("sound_changes")` when rate or channel count changes in mid-stream.
         """
@@ -64,7 +67,7 @@ class Timeline:
         if hole < 0:
             samples = samples[:, -hole:]
         if samples.shape[1] == 0:
-            return None
+            return []
         if self.late_s is None:
             self.late_s = max(0.0, hole / self.rate_hz)
         elif hole > 0:
@@ -72,29 +75,73 @@ class Timeline:
         laid_s = self.start_s + (self.written + hole) / self.rate_hz
         self._earliest_s = max(self._earliest_s, chunk.time_s - chunk.tick_s / 2 - laid_s)
         self._latest_s = min(self._latest_s, chunk.time_s + chunk.tick_s / 2 - laid_s)
-        if hole > 0:
-            samples = np.concatenate([np.zeros((self.channels, hole), np.float32), samples], axis=1)
-        self.written += samples.shape[1]
-        return samples
+        self.written += max(0, hole) + samples.shape[1]
+        return [*self._silence(max(0, hole)), samples]
+
+    def _silence(self, samples: int) -> list[np.ndarray]:
+        """One second of zeros, as often as it takes: a hole of hours costs no memory."""
+        second = np.zeros((self.channels, min(samples, self.rate_hz)), np.float32)
+        whole, rest = divmod(samples, self.rate_hz)
+        return [second] * whole + ([second[:, :rest]] if rest else [])
 
 
 def mix_to(channels: int, sound: np.ndarray) -> np.ndarray:
     """`(n, samples)` mixed to one or two channels.
 
-    One: the mean, or the loudest channel alone where the mean would cancel (anti-phase stereo).
-    Two: stereo as it is, mono doubled, more channels as front left and right with the rest shared.
+    One: the mean of the channels that do not cancel the loudest one (anti-phase stereo leaves one side).
+    Two: stereo as it is, mono doubled, more channels as front left and right with the rest, mixed to one, shared.
+    """
+    return sound if sound.shape[0] == channels else _mixing(channels, sound) @ sound
+
+
+def mix_blocks(channels: int, sound: np.ndarray, block: int, first: int, fade: int) -> np.ndarray:
+    """`mix_to` decided anew for each block of samples: borders at `first` + k · `block`, faded over 2 · `fade`.
+
+    What cancels in one moment is no reason to lose a channel in another. A last piece under half a block joins the
+    one before.
     """
     if sound.shape[0] == channels:
         return sound
-    if channels == 2:
-        rest = sound[2:].mean(axis=0, keepdims=True) if sound.shape[0] > 2 else 0.0
-        pair = sound[:2] if sound.shape[0] >= 2 else np.repeat(sound, 2, axis=0)
-        return ((pair + rest) / (2.0 if sound.shape[0] > 2 else 1.0)).astype(np.float32)
-    mean = sound.mean(axis=0, keepdims=True)
-    power = np.mean(np.square(sound, dtype=np.float64), axis=1)
-    if np.mean(np.square(mean, dtype=np.float64)) < _CANCELLING * power.mean() / sound.shape[0]:
-        return sound[int(power.argmax())][None]
-    return mean
+    count = sound.shape[1]
+    borders = [0, *range(first + block, count - block // 2, block), count]
+    mixings = [_mixing(channels, sound[:, a:b]) for a, b in pairwise(borders)]
+    out = np.concatenate(
+        [mixing @ sound[:, a:b] for mixing, (a, b) in zip(mixings, pairwise(borders), strict=True)], axis=1
+    )
+    for border, (before, after) in zip(borders[1:-1], pairwise(mixings), strict=True):
+        if not np.array_equal(before, after):
+            piece = slice(max(0, border - fade), min(count, border + fade))
+            share = np.linspace(0, 1, piece.stop - piece.start, dtype=np.float32)
+            out[:, piece] = (1 - share) * (before @ sound[:, piece]) + share * (after @ sound[:, piece])
+    return out
+
+
+def fade_samples(rate_hz: int) -> int:
+    """Half the length of the fade between two ways of mixing."""
+    return round(_FADE_S * rate_hz)
+
+
+def _mixing(channels: int, sound: np.ndarray) -> np.ndarray:
+    """The matrix `(channels, n)` that mixes this sound."""
+    count = sound.shape[0]
+    if channels == 1:
+        return _together(sound)[None]
+    if count == 1:
+        return np.ones((2, 1), np.float32)
+    out = np.eye(2, count, dtype=np.float32)
+    if count > 2:
+        out[:, 2:] = _together(sound[2:])
+        out /= 2
+    return out
+
+
+def _together(sound: np.ndarray) -> np.ndarray:
+    """Equal weights for all channels but those that are the loudest one turned over, or nearly."""
+    power = np.einsum("ij,ij->i", sound, sound)
+    loudest = int(power.argmax())
+    alike = sound @ sound[loudest] / np.sqrt(np.maximum(power * power[loudest], 1e-20))
+    kept = (alike > _TURNED_OVER).astype(np.float32)
+    return kept / kept.sum()
 
 
 class Resampler:

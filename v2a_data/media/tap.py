@@ -193,13 +193,21 @@ class _Sounds:
         self.resampler: Resampler | None = None
         self.waiting: list[np.ndarray] = []
         self.waits = 0
+        self.changed = False
 
     def push(self, chunk: SoundChunk) -> None:
-        if chunk.time_s >= self.stop_s:
+        if chunk.time_s >= self.stop_s or self.changed:
             return
-        samples = self.timeline.lay(chunk)
-        if samples is None:
+        try:
+            pieces = self.timeline.lay(chunk)
+        except ItemError:
+            # Other channels or another rate from here on: what follows has no sound that could be compared.
+            self.changed = True
             return
+        for piece in pieces:
+            self._add(piece)
+
+    def _add(self, samples: np.ndarray) -> None:
         self.waiting.append(samples)
         self.waits += samples.shape[1]
         size = round(self.window_s * self.timeline.rate_hz)
