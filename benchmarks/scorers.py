@@ -26,7 +26,7 @@ from v2a_data.synthetic.world import plan_world, render_world
 from v2a_data.windows import window_starts
 
 HEADER = ("scorer", "pair", "field", "high", "low", "verdict")
-SECONDS = 6.0
+SECONDS = 10.0
 # Scorer → field, label and fault of the video that has to score high, label and fault of the other one.
 PAIRS: dict[str, tuple[str, tuple[str, str], tuple[str, str]]] = {
     "clip_topic": ("seen", ("Airplane", ""), ("Drum", "")),
@@ -34,7 +34,9 @@ PAIRS: dict[str, tuple[str, tuple[str, str], tuple[str, str]]] = {
     "speech": ("voice", ("Airplane", "voice"), ("Airplane", "")),
     "motion": ("motion", ("Airplane", ""), ("Airplane", "still")),
     "loudness": ("loudness_lufs", ("Drum", "voice"), ("Drum", "")),
+    "together": ("together_z", ("Drum", ""), ("Drum", "wrong_sound")),
 }
+OTHER = "Printers"  # whose sound is the wrong one
 Row = tuple[str, str, str, str, str, str]
 
 
@@ -49,10 +51,11 @@ def main() -> int:
         folder = Path(name)
         made = render(folder / "world")
         rows = []
-        for scorer in recipe.scorers:
+        judged = [scorer for scorer in recipe.scorers if scorer in PAIRS]
+        for scorer in judged:
             _, high, low = PAIRS[scorer]
             rows.append(row(scorer, "synthetic", recipe, made[high], made[low], folder))
-        for scorer in recipe.scorers if options.media else ():
+        for scorer in judged if options.media else ():
             found = [next(iter(sorted(options.media.glob(f"{scorer}-{end}.*"))), None) for end in ("high", "low")]
             if found[0] and found[1]:
                 rows.append(row(scorer, "real", recipe, found[0], found[1], folder))
@@ -66,7 +69,7 @@ def render(folder: Path) -> dict[tuple[str, str], Path]:
     kinds = sorted({kind for _, high, low in PAIRS.values() for kind in (high, low)})
     base = plan_world(7, len(kinds), ("Airplane",), 144, (SECONDS, SECONDS), faults={})
     plans = [
-        replace(plan, label=label, subject=label).with_faults(*([Fault(fault, 0.0, SECONDS)] if fault else []))
+        replace(plan, label=label, subject=label).with_faults(*([Fault(fault, 0.0, SECONDS, OTHER)] if fault else []))
         for plan, (label, fault) in zip(base, kinds, strict=True)
     ]
     render_world(plans, folder, SerialEngine(), lambda: None)

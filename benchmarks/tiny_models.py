@@ -145,7 +145,7 @@ class Bench:
         tap(str(path), TapSpec(starts, WINDOW_S, sound=("mono16k",)), str(self.folder))
         decoded = np.load(self.folder / "sound-mono16k.npy").T
         view = VideoTap("clip", LABELS[0], np.asarray(starts), sound=decoded, rate_hz=TAGGER_HZ)
-        return self.tags.chances(view)[0]
+        return self.tags.chances([view])[0][0]
 
 
 def _packaged(name: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from makers import noise_track
-from tiny import ARCHITECTURE, make_clap, make_clip, make_tagger
+from tiny import ARCHITECTURE, make_clap, make_clip, make_embed, make_sync, make_tagger
 from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound
 from v2a.models import MODELS
@@ -163,7 +163,7 @@ def test_no_two_scorers_write_the_same_field() -> None:
 def configured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     folder = tmp_path_factory.mktemp("models")
     architecture, weights = make_clip(folder, steps=40)
-    tagger = make_tagger(folder, ("/m/0cmf2", "/m/04rlf"))
+    tagger = make_tagger(folder, ("/m/0cmf2", "/m/04rlf", "/m/09x0r"))
     more = {
         "clip_topic": {
             "model": ARCHITECTURE,
@@ -179,30 +179,39 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
             "on": ("a low sound",),
             "off": ("a high sound",),
         },
+        "av_embed": {"path": str(make_embed(folder / "embed"))},
+        "av_sync": {"path": str(make_sync(folder / "sync"))},
     }
     return {name: SCORERS[name](SCORERS[name].Config(**more.get(name, {}))) for name in SCORERS}
 
 
+WINDOWS = 5
+
+
 def varied_taps(needs: Needs) -> list[VideoTap]:
-    """Videos that differ in everything a scorer can look at."""
+    """Videos of 10 s that differ in everything a scorer can look at."""
     from v2a_data.synthetic.tones import voice
 
-    rng, starts = np.random.default_rng(0), np.asarray([0.0, 2.0])
-    quiet, loud = np.zeros(64000, np.float32), noise_track(4.0, 16000)
-    talk = np.concatenate([voice(0), voice(1)])[:64000]
-    hum = (0.3 * np.sin(2 * np.pi * 120 * np.arange(64000) / 16000)).astype(np.float32)
-    hiss = (0.3 * np.sin(2 * np.pi * 4000 * np.arange(64000) / 16000)).astype(np.float32)
+    rng, starts, size = np.random.default_rng(0), np.arange(WINDOWS) * 2.0, 2 * WINDOWS * 16000
+    quiet, loud = np.zeros(size, np.float32), noise_track(2.0 * WINDOWS, 16000)
+    talk = np.resize(np.concatenate([voice(0), voice(1)]), size)
+    hum, hiss = ((0.3 * np.sin(2 * np.pi * hz * np.arange(size) / 16000)).astype(np.float32) for hz in (120, 4000))
     taps = []
     for i, sound in enumerate((quiet, loud, np.clip(loud * 30, -1, 1), talk, hum, hiss)):
-        colour = ((200, 30, 30), (40, 60, 200))[i % 2]
-        frames = np.full((2, needs.frames_per_window, 32, 40, 3), colour, np.uint8) if needs.frames_per_window else None
-        luma = np.full((50, 36, 64), 16 if i == 0 else 120, np.uint8)
-        if i > 2:
+        colour, shape = ((200, 30, 30), (40, 60, 200))[i % 2], (WINDOWS, needs.frames_per_window, 32, 40, 3)
+        frames = np.full(shape, colour, np.uint8) if needs.frames_per_window else None
+        if frames is not None and i > 2:
+            frames[:, ::3] = 255
+        luma = np.full((25 * WINDOWS, 36, 64), 16 if i == 0 else 120, np.uint8)
+        if i == 2:  # slides
+            luma = np.repeat(rng.integers(0, 255, (WINDOWS, 36, 64), dtype=np.uint8), 25, axis=0)
+        if i not in (0, 2):
             luma = rng.integers(0, 255, luma.shape, dtype=np.uint8)
+        sides = [sound, -sound] if i == 1 and needs.sound == "source" else [sound]
         taps.append(
             VideoTap(
                 f"sy-0-{i}", "x", starts, frames, None if frames is None else np.zeros(frames.shape[:2]),
-                luma, np.arange(50) / 12.5, sound[None].astype(np.float32), 16000, 0.0,
+                luma, np.arange(len(luma)) / 12.5, np.stack(sides).astype(np.float32), 16000, 0.0,
             )
         )  # fmt: skip
     return taps
@@ -217,7 +226,7 @@ def test_every_scorer_writes_what_it_declares_and_varies(name: str, configured: 
     assert len(found) == len(taps)
     for field in scorer.writes:
         columns = [np.asarray(scores.fields[field.name]) for scores in found]
-        assert all(column.shape == (2,) for column in columns)
+        assert all(column.shape == (WINDOWS,) for column in columns)
         values = np.concatenate(columns)
         values = values[~np.isnan(values)]
         assert len(values), f"{field.name} was measured nowhere"
@@ -226,7 +235,7 @@ def test_every_scorer_writes_what_it_declares_and_varies(name: str, configured: 
             assert values.min() >= 0
             assert values.max() <= 1
     assert all(scores.fields.keys() == {field.name for field in scorer.writes} for scores in found)
-    assert all(scores.evidence_s.shape == (2,) for scores in found)
+    assert all(scores.evidence_s.shape == (WINDOWS,) for scores in found)
 
 
 @pytest.mark.parametrize("name", list(SCORERS))

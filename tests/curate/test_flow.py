@@ -217,7 +217,7 @@ def test_explain_shows_windows_rules_and_reasons(built: Path, world: Path) -> No
 def test_scores_hold_null_and_evidence(built: Path) -> None:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(next((built / "scores" / "loudness-v1").glob("*.parquet")))
+    table = pq.read_table(next((built / "scores" / "loudness-v2").glob("*.parquet")))
     assert table.column_names == [
         "video_id",
         "window_index",
@@ -225,6 +225,7 @@ def test_scores_hold_null_and_evidence(built: Path) -> None:
         "loudness_lufs",
         "silence",
         "clipping",
+        "antiphase",
         "evidence_s",
     ]
     assert json.loads(table.schema.metadata[b"v2a_data"])["units"]["loudness_lufs"] == "LUFS"

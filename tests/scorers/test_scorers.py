@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from makers import noise_track
 from safetensors import SafetensorError
-from tiny import ARCHITECTURE, make_clip, make_tagger
+from tiny import ARCHITECTURE, make_tagger
 
 from v2a_data.errors import MissingToolError, UsageError
 from v2a_data.files import sha256_file
@@ -25,6 +25,13 @@ from v2a_data.synthetic.subjects.drum import Drum
 from v2a_data.synthetic.tones import voice
 
 STARTS = np.asarray([0.0, 2.0])
+MIDS = {
+    "Airplane": "/m/0cmf2",
+    "Baby cry": "/t/dd00002",
+    "Human voice": "/m/09l8g",
+    "Speech": "/m/09x0r",
+    "Male speech": "/m/05zppz",
+}
 
 
 def heard(sound: np.ndarray, rate_hz: int, label: str = "Airplane") -> VideoTap:
@@ -148,11 +155,6 @@ def test_speech_without_sound_is_null() -> None:
     scorer.open("cpu")
     (found,) = scorer.score([VideoTap("sy-0-0", "x", STARTS)])
     assert np.isnan(found.fields["voice"]).all()
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_clip(tmp_path_factory.mktemp("clip"), steps=60)
 
 
 def frames(colour: tuple[int, int, int], count: int = 1) -> VideoTap:
@@ -307,7 +309,37 @@ def test_the_labels_own_branch_is_never_music(tmp_path: Path) -> None:
     path = make_tagger(tmp_path, ("/m/026t6", "/m/04rlf"))
     hiss = 0.3 * np.sin(2 * np.pi * 4000 * np.arange(64000) / 16000)
     (found,) = tags(path, classes=("/m/026t6",)).score([heard(hiss, 16000, "Drum")])
-    assert np.isnan(found.fields["music"]).all(), "Music stands above Drum, so nothing is left to call music"
+    assert found.fields["music"].tolist() == [0, 0], "Music stands above Drum, so nothing is left to count against it"
+    assert np.isnan(found.fields["talk"]).all(), "the model knows no speech at all"
+    (other,) = tags(path, classes=("/m/0cmf2",)).score([heard(hiss, 16000)])
+    assert other.fields["music"].min() > 0.9
+
+
+def test_speech_counts_against_every_label_but_its_own_branch(tmp_path: Path) -> None:
+    # Any sound is Child speech to this model.
+    path = make_tagger(tmp_path, ("/m/0cmf2", "/m/04rlf", "/m/0ytgt"))
+    hiss = heard(0.3 * np.sin(2 * np.pi * 4000 * np.arange(64000) / 16000), 16000)
+    talk = {mid: tags(path, classes=(mid,)).score([hiss])[0].fields["talk"] for mid in MIDS.values()}
+    assert talk[MIDS["Airplane"]].min() > 0.9
+    assert talk[MIDS["Baby cry"]].min() > 0.9, "beside Speech, not below or above it"
+    assert talk[MIDS["Male speech"]].min() > 0.9
+    assert talk[MIDS["Human voice"]].tolist() == talk[MIDS["Speech"]].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 16])
+def test_windows_of_many_videos_share_batches(batch: int, tagger: Path) -> None:
+    scorer = tags(tagger)
+    sounds = [noise_track(seconds, 16000, seed) for seed, seconds in enumerate((4.0, 2.5, 4.0, 4.0))]
+    taps = [heard(sound, 16000) for sound in sounds]
+    alone = [scorer.score([tap])[0].fields for tap in taps]
+    scorer._batch, sizes = batch, []
+    run = scorer._run
+    scorer._run = lambda sound: sizes.append(len(sound)) or run(sound)
+    together = [found.fields for found in scorer.score(taps)]
+    assert sizes == {1: [1] * 8, 3: [3, 3, 2], 16: [8]}[batch]
+    for one, other in zip(alone, together, strict=True):
+        for name in ("heard", "music", "talk"):
+            assert other[name] == pytest.approx(one[name], abs=1e-6, nan_ok=True)
 
 
 def test_a_label_without_a_class_stays_null(tagger: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tiny models that the tests make themselves: a CLIP of two colours and a tagger of two pitches."""
+"""Tiny models that the tests make themselves: a CLIP of two colours, a tagger of two pitches, and what joins them."""
 
 import json
 from pathlib import Path
@@ -45,8 +45,8 @@ def make_clip(folder: Path, *, steps: int, name: str = ARCHITECTURE) -> tuple[Pa
     return architecture, weights
 
 
-def make_tagger(folder: Path, classes: tuple[str, str], name: str = "tiny-tagger") -> Path:
-    """An ONNX tagger: the first class is low sound, the second high sound, by two filters."""
+def make_tagger(folder: Path, classes: tuple[str, ...], name: str = "tiny-tagger") -> Path:
+    """An ONNX tagger of up to three classes: low sound, high sound, any sound, by filters."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -56,7 +56,7 @@ def make_tagger(folder: Path, classes: tuple[str, str], name: str = "tiny-tagger
     high = -low
     high[64] += 1
     constants = {
-        "filters": np.stack([low, high])[:, None].astype(np.float32),
+        "filters": np.stack([low, high, low + high])[: len(classes), None].astype(np.float32),
         "floor": np.asarray(1e-7, np.float32),
         "gain": np.asarray(2.0, np.float32),
         "level": np.asarray(9.0, np.float32),
@@ -78,7 +78,7 @@ def make_tagger(folder: Path, classes: tuple[str, str], name: str = "tiny-tagger
         nodes,
         "tagger",
         [helper.make_tensor_value_info("sound", TensorProto.FLOAT, ["batch", "samples"])],
-        [helper.make_tensor_value_info("tags", TensorProto.FLOAT, ["batch", 2])],
+        [helper.make_tensor_value_info("tags", TensorProto.FLOAT, ["batch", len(classes)])],
         [numpy_helper.from_array(value, key) for key, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
@@ -118,6 +118,87 @@ def make_ced(folder: Path, classes: tuple[str, ...], *, batch: int | str = "batc
     rows = [f'{i},{mid},"Name, of {i}"' for i, mid in enumerate(classes)]
     (folder / "class_labels_indices.csv").write_text("\n".join(["index,mid,display_name", *rows]) + "\n")
     return path
+
+
+def make_embed(folder: Path, **about: object) -> Path:
+    """A joint embedding by path: red pictures lie with low sounds, blue ones with high sounds."""
+    from onnx import helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+    make_tagger(folder, ("/m/0cmf2", "/m/04rlf"), "sound")
+    constants = {
+        "places": np.asarray([1, 3, 4], np.int64),
+        "colours": np.asarray([[10, -10], [0, 0], [-10, 10]], np.float32),
+    }
+    nodes = [
+        helper.make_node("ReduceMean", ["picture", "places"], ["colour"], keepdims=0),
+        helper.make_node("MatMul", ["colour", "colours"], ["sides"]),
+        helper.make_node("Sigmoid", ["sides"], ["seen"]),
+    ]
+    _save(folder / "picture.onnx", nodes, constants, {"picture": ["n", 2, 3, 32, 32]}, {"seen": ["n", 2]})
+    _write_about(folder, about)
+    return folder
+
+
+SYNC_OFFSETS_S = (-0.4, -0.2, 0.0, 0.2, 0.4)
+
+
+def make_sync(folder: Path, **about: object) -> Path:
+    """An offset classifier by path: brightness of 5 frames a second against loudness, over two windows."""
+    from onnx import helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+    steps, half = 20, len(SYNC_OFFSETS_S) // 2
+    constants = {
+        "places": np.asarray([2, 3, 4], np.int64),
+        "one": np.asarray([1], np.int64),
+        "gain": np.asarray(100.0, np.float32),
+        **{f"at{k}": np.asarray([k], np.int64) for k in range(steps + 1)},
+    }
+    nodes = [
+        helper.make_node("ReduceMean", ["picture", "places"], ["light"], keepdims=0),
+        helper.make_node("Abs", ["sound"], ["rough"]),
+        helper.make_node("Unsqueeze", ["rough", "one"], ["wave"]),
+        helper.make_node("AveragePool", ["wave"], ["pooled"], kernel_shape=[3200], strides=[3200]),
+        helper.make_node("Squeeze", ["pooled", "one"], ["loud"]),
+    ]
+    for n, k in enumerate(range(-half, half + 1)):
+        seen, heard = (max(0, -k), steps - max(0, k)), (max(0, k), steps + min(0, k))
+        nodes += [
+            helper.make_node("Slice", ["light", f"at{seen[0]}", f"at{seen[1]}", "one"], [f"p{n}"]),
+            helper.make_node("Slice", ["loud", f"at{heard[0]}", f"at{heard[1]}", "one"], [f"s{n}"]),
+            helper.make_node("Mul", [f"p{n}", f"s{n}"], [f"both{n}"]),
+            helper.make_node("ReduceSum", [f"both{n}", "one"], [f"sum{n}"], keepdims=1),
+        ]
+    names = [f"sum{n}" for n in range(len(SYNC_OFFSETS_S))]
+    nodes += [
+        helper.make_node("Concat", names, ["sums"], axis=1),
+        helper.make_node("Mul", ["sums", "gain"], ["logits"]),
+    ]
+    inputs = {"picture": ["n", steps, 3, 32, 32], "sound": ["n", 64000]}
+    _save(folder / "model.onnx", nodes, constants, inputs, {"logits": ["n", len(SYNC_OFFSETS_S)]})
+    _write_about(folder, {"frames": 10, "windows": 2, "offsets_s": SYNC_OFFSETS_S, **about})
+    return folder
+
+
+def _save(path: Path, nodes: list, constants: dict, inputs: dict, outputs: dict) -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    taken, given = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in some.items()]
+        for some in (inputs, outputs)
+    )
+    stored = [numpy_helper.from_array(value, key) for key, value in constants.items()]
+    graph = helper.make_graph(nodes, path.stem, taken, given, stored)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+
+
+def _write_about(folder: Path, about: dict) -> None:
+    """`about.json` of the tiny models; `about` lays over it, `frames` in its place."""
+    picture = {"frames": about.pop("frames", 2), "px": 32, "mean": [0.0, 0.0, 0.0], "spread": [1.0, 1.0, 1.0]}
+    table = {"name": "tiny", "licence": "Apache-2.0", "picture": picture, "sound": {"rate_hz": 16000}, **about}
+    (folder / "about.json").write_text(json.dumps(table))
 
 
 SOUNDS = {"a low sound": 200.0, "a high sound": 5000.0}

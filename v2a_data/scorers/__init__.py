@@ -7,9 +7,12 @@ SCORERS = Registry(
     {
         "audio_tags": "v2a_data.scorers.audio_tags:AudioTags",
         "audio_text": "v2a_data.scorers.audio_text:AudioText",
+        "av_embed": "v2a_data.scorers.av_embed:AvEmbed",
+        "av_sync": "v2a_data.scorers.av_sync:AvSync",
         "clip_topic": "v2a_data.scorers.clip_topic:ClipTopic",
         "loudness": "v2a_data.scorers.loudness:Loudness",
         "motion": "v2a_data.scorers.motion:Motion",
         "speech": "v2a_data.scorers.speech:Speech",
+        "together": "v2a_data.scorers.together:Together",
     },
 )

@@ -6,7 +6,7 @@ Contract of a tagger of the family "waveform": input `(batch, samples)` float32 
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,11 +19,11 @@ from v2a_data.files import sha256_file
 from v2a_data.models import store
 from v2a_data.models.registry import MODELS
 from v2a_data.schema import WINDOW_S
-from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores, model_folder
+from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores, batches, model_folder
 from v2a_data.scorers.taggers import Family, family
 
 _RATE_HZ = 16000
-_MUSIC = "/m/04rlf"
+_MUSIC, _SPEECH = "/m/04rlf", "/m/09x0r"
 _BATCH = 16
 
 
@@ -37,7 +37,13 @@ class _Files:
 
 
 class AudioTags:
-    """The label's classes with their descendants; music without the label's own branch."""
+    """The label's classes with their descendants; music and speech without the label's own branch.
+
+    What lies above or below a label in AudioSet's ontology never counts against it: neither Music against Drum, nor
+    Male speech against Speech. Where nothing of a branch is left, `music` or `talk` is 0; it is null where the model
+    knows no class of that branch. `talk` tells a voice-over from a label that a speech detector takes for a
+    voice: `voice <= 0.3 or talk <= 0.2`.
+    """
 
     @dataclass(frozen=True)
     class Config:
@@ -55,12 +61,13 @@ class AudioTags:
         labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     name: ClassVar[str] = "audio_tags"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     licence: ClassVar[str] = "Apache-2.0 (own code); the model's own licence applies to it"
     uses_model: ClassVar[bool] = True
     writes: ClassVar[tuple[Field, ...]] = (
         Field("heard", "0..1", "highest probability among the label's classes and their descendants"),
         Field("music", "0..1", "highest probability in the music branch, the label's own branch left out"),
+        Field("talk", "0..1", "highest probability in the speech branch, the label's own branch left out"),
     )
 
     def __init__(self, config: Config) -> None:
@@ -135,29 +142,38 @@ class AudioTags:
         return _Files(path, listed, speaks)
 
     def score(self, taps: Sequence[VideoTap]) -> list[WindowScores]:
-        return [self._score(tap) for tap in taps]
+        return [self._score(tap, *found) for tap, found in zip(taps, self.chances(taps), strict=True)]
 
-    def _score(self, tap: VideoTap) -> WindowScores:
-        own, music = self._columns(tap.label)
+    def _score(self, tap: VideoTap, chances: np.ndarray, measured: np.ndarray) -> WindowScores:
         windows = len(tap.window_start_s)
-        heard, played = np.full(windows, np.nan, np.float32), np.full(windows, np.nan, np.float32)
-        chances, measured = self.chances(tap)
-        if own:
-            heard[measured] = chances[:, own].max(axis=1)
-        if music:
-            played[measured] = chances[:, music].max(axis=1)
-        return WindowScores({"heard": heard, "music": played}, np.full(windows, np.nan))
+        fields = {field.name: np.full(windows, np.nan, np.float32) for field in self.writes}
+        for name, columns in self._columns(tap.label).items():
+            if columns is not None:
+                fields[name][measured] = chances[:, columns].max(axis=1, initial=0.0)
+        return WindowScores(fields, np.full(windows, np.nan))
 
-    def chances(self, tap: VideoTap) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities `(measured, classes)`, and the indices of the windows that have sound."""
+    def chances(self, taps: Sequence[VideoTap]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Per video the probabilities `(measured, classes)`, and the indices of the windows that have sound."""
+        rows: list[list[np.ndarray]] = [[] for _ in taps]
+        measured: list[list[int]] = [[] for _ in taps]
+        for batch in batches(self._windows(taps), self._batch):
+            found = self._run(np.stack([sound for _, _, sound in batch]))
+            for (owner, index, _), row in zip(batch, found, strict=True):
+                rows[owner].append(row)
+                measured[owner].append(index)
+        return [
+            (np.reshape(some, (-1, len(self._classes))), np.asarray(indices, int))
+            for some, indices in zip(rows, measured, strict=True)
+        ]
+
+    def _windows(self, taps: Sequence[VideoTap]) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Number of the video, of the window, and its sound `(samples,)`, filled up with silence."""
         size = round(WINDOW_S * _RATE_HZ)
-        sounds = {i: tap.window_sound(i)[0] for i in range(len(tap.window_start_s))}
-        measured = [i for i, sound in sounds.items() if len(sound)]
-        parts = []
-        for first in range(0, len(measured), self._batch):
-            batch = [np.pad(sounds[i], (0, size - len(sounds[i]))) for i in measured[first : first + self._batch]]
-            parts.append(self._run(np.stack(batch).astype(np.float32)))
-        return np.concatenate(parts) if parts else np.zeros((0, len(self._classes))), np.asarray(measured, int)
+        for owner, tap in enumerate(taps):
+            for index in range(len(tap.window_start_s)):
+                sound = tap.window_sound(index)[0]
+                if len(sound):
+                    yield owner, index, np.pad(sound, (0, size - len(sound))).astype(np.float32)
 
     def _run(self, sound: np.ndarray) -> np.ndarray:
         """Probabilities `(n, classes)` of `(n, samples)`. Raises `FatalError` where the model gives something else."""
@@ -170,16 +186,23 @@ class AudioTags:
             )
         return chances
 
-    def _columns(self, label: str) -> tuple[list[int], list[int]]:
-        """Columns of the model that are the label (none without a class), and those that are other music."""
+    def _columns(self, label: str) -> dict[str, list[int] | None]:
+        """Columns of the model per field; null where the model knows none of the field's classes."""
         from v2a_data.sources.label_tables import ancestors, descendants
 
         classes = self.config.labels.get(label) or self.config.classes
         own = {mid for parent in classes for mid in descendants(parent)}
         branch = own | {mid for parent in classes for mid in ancestors(parent)}
-        music = set(descendants(_MUSIC)) - branch
-        place = {mid: i for i, mid in enumerate(self._classes)}
-        return sorted(place[m] for m in own & place.keys()), sorted(place[m] for m in music & place.keys())
+        return {
+            "heard": self._places(own),
+            "music": self._places(set(descendants(_MUSIC)), branch),
+            "talk": self._places(set(descendants(_SPEECH)), branch),
+        }
+
+    def _places(self, wanted: set[str], without: Set[str] = frozenset()) -> list[int] | None:
+        """Where the model has the wanted classes, some left out; null where it has none of them at all."""
+        known = {mid: i for i, mid in enumerate(self._classes) if mid in wanted}
+        return sorted(i for mid, i in known.items() if mid not in without) if known else None
 
 
 _HINT = (

@@ -1,13 +1,16 @@
 """What a scorer is: what it asks of the one decode, what it writes, how it is opened and run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
 from v2a_data.schema import WINDOW_S
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,13 @@ class Scorer(Protocol):
     def score(self, taps: Sequence[VideoTap]) -> list[WindowScores]:
         """Scores of each video, in order."""
         ...
+
+
+def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items in order, the last one shorter: models take full batches across videos."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def model_folder() -> Path:

@@ -1,10 +1,11 @@
 """Whether the label is seen: CLIP, on-topic prompts against off-topic ones, per window.
 
 Text embeddings are averaged over templates and normalised; a softmax over all prompts with the
-model's own scale; `seen` is the sum over the on-topic prompts (CONTRACTS, "Code").
+model's own scale; `seen` is the sum over the on-topic prompts. The pictures of all videos go through
+the model together, in full batches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +16,7 @@ from v2a_data.errors import MissingToolError, UsageError
 from v2a_data.files import sha256_file
 from v2a_data.models import store
 from v2a_data.models.registry import MODELS, find_row
-from v2a_data.scorers.base import Field, ModelRef, Needs, Prompts, VideoTap, WindowScores
+from v2a_data.scorers.base import Field, ModelRef, Needs, Prompts, VideoTap, WindowScores, batches
 
 TEMPLATES = ("{}", "a photo of {}", "a video frame of {}")
 _BATCH = 32
@@ -33,7 +34,13 @@ class ClipTopic:
         open_clip does not know. `sha256` of the weights is checked where given. `image_px` is the
         model's picture size. `labels` holds prompts of single labels, `on` and `off` those of all others. Off
         topic for a label of `labels` are its own `off` and the common `off`; with `siblings` also what stands for
-        the other labels, which then must not hold one another as Vehicle holds Car.
+        the other labels, which then must not hold one another as Vehicle holds Car. A prompt takes the place of
+        "{}" in each of the `templates`.
+
+        With `tiles` above 0 frames are taken twice as large and so many squares of them, of a quarter of the middle
+        square's area each, are judged beside that one; `seen` is the best square's. It finds an airplane that is
+        small in the sky, at 1 + `tiles` times the work. It also asks more often: the highest of many chances is
+        higher where nothing is there, so thresholds have to be found anew for every number of tiles.
         """
 
         model: str
@@ -46,13 +53,15 @@ class ClipTopic:
         off: tuple[str, ...] = ()
         labels: dict[str, Prompts] = field(default_factory=dict)
         siblings: bool = False
+        templates: tuple[str, ...] = TEMPLATES
+        tiles: int = 0
 
     name: ClassVar[str] = "clip_topic"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     licence: ClassVar[str] = "MIT (open_clip); the weights' own licence applies to them"
     uses_model: ClassVar[bool] = True
     writes: ClassVar[tuple[Field, ...]] = (
-        Field("seen", "0..1", "probability of the label's prompts among all prompts, of the best frame"),
+        Field("seen", "0..1", "probability of the label's prompts among all prompts, of the best frame and square"),
     )
 
     def __init__(self, config: Config) -> None:
@@ -64,7 +73,8 @@ class ClipTopic:
 
     @property
     def needs(self) -> Needs:
-        return Needs(frames_per_window=self.config.frames_per_window, frame_px=self.config.image_px)
+        px = self.config.image_px * (2 if self.config.tiles else 1)
+        return Needs(frames_per_window=self.config.frames_per_window, frame_px=px)
 
     @property
     def model(self) -> ModelRef | None:
@@ -80,6 +90,7 @@ class ClipTopic:
         import open_clip
         import torch
 
+        self._check()
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         architecture, _, tag = self.config.model.partition("/")
@@ -103,6 +114,12 @@ class ClipTopic:
             )
         self._tokenizer = open_clip.get_tokenizer(architecture)
         self._device = device
+
+    def _check(self) -> None:
+        if self.config.tiles < 0:
+            raise UsageError(f"scorers.clip_topic.tiles: 0 or more, got {self.config.tiles}")
+        if not self.config.templates or any("{}" not in template for template in self.config.templates):
+            raise UsageError('scorers.clip_topic.templates: each one holds "{}", where the prompt goes')
 
     def _local(self) -> Path:
         """The recipe's own file."""
@@ -141,32 +158,48 @@ class ClipTopic:
         import torch
 
         with torch.inference_mode():
-            return [self._score(tap) for tap in taps]
+            chances = self._chances(taps)
+        return [self._best(tap, chance) for tap, chance in zip(taps, chances, strict=True)]
 
-    def _score(self, tap: VideoTap) -> WindowScores:
-        assert tap.frames is not None and tap.frame_s is not None
-        texts, on = self._prompts(tap.label)
-        pictures = tap.frames.reshape(-1, *tap.frames.shape[2:])
-        parts = [
-            self._chances(pictures[i : i + _BATCH], texts)[:, :on].sum(axis=1) for i in range(0, len(pictures), _BATCH)
-        ]
-        chance = np.concatenate(parts).reshape(tap.frames.shape[:2])
+    def _chances(self, taps: Sequence[VideoTap]) -> list[np.ndarray]:
+        """Probability of being on topic of every square of each video, `(windows * frames * squares,)`."""
+        found: list[list[np.ndarray]] = [[np.zeros(0, np.float32)] for _ in taps]
+        for batch in batches(self._squares(taps), _BATCH):
+            seen = self._embed_pictures([square for _, square in batch])
+            owners = np.asarray([owner for owner, _ in batch])
+            for owner in np.unique(owners):
+                rows = np.flatnonzero(owners == owner)
+                found[owner].append(self._on_topic(seen[rows[0] : rows[-1] + 1], taps[owner].label))
+        return [np.concatenate(parts) for parts in found]
+
+    def _squares(self, taps: Sequence[VideoTap]) -> Iterator[tuple[int, np.ndarray]]:
+        """What the model looks at, `(px, px, 3)` with the number of its video; files are read as they are needed."""
+        for number, tap in enumerate(taps):
+            assert tap.frames is not None
+            for picture in tap.frames.reshape(-1, *tap.frames.shape[2:]):
+                yield from ((number, square) for square in squares(picture, self.config.image_px, self.config.tiles))
+
+    def _on_topic(self, seen: Any, label: str) -> np.ndarray:
+        """Probability of the label's prompts, `(n,)`, of embeddings `(n, width)`."""
+        texts, on = self._prompts(label)
+        logits = self._model.logit_scale.exp() * seen @ texts.T
+        return np.asarray(logits.float().softmax(dim=-1)[:, :on].sum(dim=-1).cpu().numpy())
+
+    def _best(self, tap: VideoTap, chance: np.ndarray) -> WindowScores:
+        assert tap.frame_s is not None
+        chance = chance.reshape(*tap.frame_s.shape, 1 + self.config.tiles).max(axis=2)
         chance[np.isnan(tap.frame_s)] = np.nan  # a window without a frame has black ones
-        best = chance.argmax(axis=1)
-        rows = np.arange(len(chance))
+        rows, best = np.arange(len(chance)), chance.argmax(axis=1)
         return WindowScores({"seen": chance[rows, best].astype(np.float32)}, tap.frame_s[rows, best].astype(np.float64))
 
-    def _chances(self, pictures: np.ndarray, texts: Any) -> np.ndarray:
-        """Probability of every prompt, `(n, prompts)`."""
+    def _embed_pictures(self, batch: Sequence[np.ndarray]) -> Any:
+        """Normalised embeddings of squares, `(n, width)`."""
         import torch
 
-        pixels = torch.from_numpy(np.ascontiguousarray(_centre(pictures))).to(self._device)
-        pixels = pixels.permute(0, 3, 1, 2).float() / 255.0
+        pixels = torch.from_numpy(np.stack(batch)).to(self._device).permute(0, 3, 1, 2).float() / 255.0
         mean = torch.tensor(self._model.visual.image_mean or (0.5,) * 3, device=self._device).view(1, 3, 1, 1)
         spread = torch.tensor(self._model.visual.image_std or (0.5,) * 3, device=self._device).view(1, 3, 1, 1)
-        seen = self._model.encode_image((pixels - mean) / spread, normalize=True)
-        logits = self._model.logit_scale.exp() * seen @ texts.T
-        return np.asarray(logits.float().softmax(dim=-1).cpu().numpy())
+        return self._model.encode_image((pixels - mean) / spread, normalize=True)
 
     def _prompts(self, label: str) -> tuple[Any, int]:
         """Embeddings of all prompts of a label, on-topic ones first, and how many those are."""
@@ -194,15 +227,35 @@ class ClipTopic:
 
         rows = []
         for prompt in prompts:
-            tokens = self._tokenizer([template.format(prompt) for template in TEMPLATES]).to(self._device)
+            words = [template.replace("{}", prompt) for template in self.config.templates]
+            tokens = self._tokenizer(words).to(self._device)
             mean = self._model.encode_text(tokens, normalize=True).mean(dim=0)
             rows.append(mean / mean.norm())
         return torch.stack(rows)
 
 
-def _centre(pictures: np.ndarray) -> np.ndarray:
-    """The middle square of `(n, h, w, 3)`."""
-    height, width = pictures.shape[1:3]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return pictures[:, top : top + side, left : left + side]
+def squares(picture: np.ndarray, px: int, tiles: int) -> Iterator[np.ndarray]:
+    """The middle square of `(h, w, 3)` at `px`, then `tiles` squares in two rows along the longer side.
+
+    Without tiles the shorter side is `px`, with tiles twice that.
+    """
+    side = min(picture.shape[:2])
+    middle = _square(picture, (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2, side)
+    if not tiles:
+        yield middle
+        return
+    yield middle.reshape(px, 2, px, 2, 3).mean(axis=(1, 3)).round().astype(np.uint8)
+    for across, along in _places(max(picture.shape[:2]) - px, px, tiles):
+        top, left = (across, along) if picture.shape[0] == side else (along, across)
+        yield _square(picture, top, left, px)
+
+
+def _places(room: int, px: int, tiles: int) -> Iterator[tuple[int, int]]:
+    """Top left corners, across and along the picture: two rows, each spread evenly over `room`."""
+    for row, count in enumerate((tiles - tiles // 2, tiles // 2)):
+        for number in range(count):
+            yield row * px, round(room * (number / (count - 1) if count > 1 else 0.5))
+
+
+def _square(picture: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
+    return picture[top : top + side, left : left + side]

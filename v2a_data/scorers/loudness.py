@@ -1,4 +1,4 @@
-"""Loudness, silence and clipping of each window, from the sound as it is in the source."""
+"""Loudness, silence, clipping and anti-phase of each window, from the sound as it is in the source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,23 +13,25 @@ _BLOCK_S = 0.05
 _SILENT_DBFS = -60.0
 _CLIPPED = 0.999
 _LUFS_OFFSET = -0.691
+_NO_POWER = 1e-12
 
 
 class Loudness:
-    """ITU-R BS.1770 loudness without gating, share of silent 50 ms blocks, share of clipped samples."""
+    """ITU-R BS.1770 loudness without gating, share of silent 50 ms blocks and of clipped samples, anti-phase sides."""
 
     @dataclass(frozen=True)
     class Config:
         """Nothing to set."""
 
     name: ClassVar[str] = "loudness"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     licence: ClassVar[str] = "Apache-2.0 (own code)"
     uses_model: ClassVar[bool] = False
     writes: ClassVar[tuple[Field, ...]] = (
         Field("loudness_lufs", "LUFS", "K-weighted loudness of the window, null in silence"),
         Field("silence", "0..1", "share of the window in which the sound is missing or below -60 dBFS"),
         Field("clipping", "0..1", "share of samples at full scale"),
+        Field("antiphase", "0..1", "how far the first two sides cancel in a mono mix, null in silence"),
     )
 
     def __init__(self, config: Config) -> None:
@@ -51,16 +53,26 @@ class Loudness:
 
     def _score(self, tap: VideoTap) -> WindowScores:
         rows = [_measure(tap.window_sound(i), tap.rate_hz) for i in range(len(tap.window_start_s))]
-        columns = np.asarray(rows, np.float32).reshape(-1, 3).T
+        columns = np.asarray(rows, np.float32).reshape(-1, len(self.writes)).T
         fields = {field.name: column for field, column in zip(self.writes, columns, strict=True)}
         return WindowScores(fields, np.full(len(rows), np.nan))
 
 
-def _measure(sound: np.ndarray, rate_hz: int) -> tuple[float, float, float]:
+def _measure(sound: np.ndarray, rate_hz: int) -> tuple[float, float, float, float]:
     if sound.shape[1] == 0:
-        return np.nan, 1.0, np.nan
+        return np.nan, 1.0, np.nan, np.nan
     clipping = float(np.mean(np.abs(sound) >= _CLIPPED))
-    return window_lufs(sound, rate_hz), _silence(sound, rate_hz), clipping
+    return window_lufs(sound, rate_hz), _silence(sound, rate_hz), clipping, antiphase(sound)
+
+
+def antiphase(sound: np.ndarray) -> float:
+    """0 for mono, for equal and for unrelated sides of `(channels, samples)`, 1 where one is the other turned over.
+
+    NaN in silence.
+    """
+    left, right = sound[0], sound[min(1, len(sound) - 1)]
+    energy = float(left @ left + right @ right)
+    return max(0.0, -2 * float(left @ right) / energy) if energy > _NO_POWER * sound.shape[1] else np.nan
 
 
 def _silence(sound: np.ndarray, rate_hz: int) -> float:
@@ -85,7 +97,7 @@ def window_lufs(sound: np.ndarray, rate_hz: int) -> float:
     if len(sound) == 6:
         weights = np.asarray([1.0, 1.0, 1.0, 0.0, 1.41, 1.41])
     total = float(np.sum(weights * power))
-    return _LUFS_OFFSET + 10 * np.log10(total) if total > 1e-12 else np.nan
+    return _LUFS_OFFSET + 10 * np.log10(total) if total > _NO_POWER else np.nan
 
 
 @lru_cache(maxsize=4)

@@ -19,20 +19,31 @@ _RATE_HZ = 16000
 _CHUNK = 512
 _CONTEXT = 64
 _STATE = (1, 1, 128)
+# AudioSet's Human voice, and Vocal music, which stands in another branch.
+_VOICES = ("/m/09l8g", "/m/0y4f8")
 
 
 class Speech:
-    """Mean probability of speech, one value each 32 ms, the network's state carried along the video."""
+    """Mean probability of speech, one value each 32 ms, the network's state carried along the video.
+
+    A label that is a voice itself has nothing to be talked over by: there `voice` is 0 wherever there is sound.
+    Those are the labels that AudioSet knows by name in, or above, the branches Human voice and Vocal music, and
+    those that the recipe allows. To catch a second voice there, ask for `talk` (scorer audio_tags).
+    """
 
     @dataclass(frozen=True)
     class Config:
-        """Nothing to set."""
+        """`allowed` are further labels that voices belong to."""
+
+        allowed: tuple[str, ...] = ()
 
     name: ClassVar[str] = "speech"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     licence: ClassVar[str] = "MIT (silero-vad)"
     uses_model: ClassVar[bool] = True
-    writes: ClassVar[tuple[Field, ...]] = (Field("voice", "0..1", "mean probability of speech in the window"),)
+    writes: ClassVar[tuple[Field, ...]] = (
+        Field("voice", "0..1", "mean probability of speech in the window, 0 where the label is a voice itself"),
+    )
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -63,11 +74,15 @@ class Speech:
         if tap.sound is not None and tap.sound.shape[1] >= _CHUNK:
             chances = self.chances(np.asarray(tap.sound[0]))
             centres = tap.sound_start_s + (np.arange(len(chances)) + 0.5) * _CHUNK / _RATE_HZ
+            # The last piece may be filled up with silence: what lies past the end of the sound is not measured.
+            stop_s = tap.sound_start_s + tap.sound.shape[1] / _RATE_HZ
             for i, start_s in enumerate(tap.window_start_s):
-                inside = np.flatnonzero((centres >= start_s) & (centres < start_s + WINDOW_S))
+                inside = np.flatnonzero((centres >= start_s) & (centres < min(start_s + WINDOW_S, stop_s)))
                 if len(inside):
                     values[i] = chances[inside].mean()
                     evidence[i] = centres[inside[chances[inside].argmax()]]
+        if tap.label in self.config.allowed or is_voice(tap.label):
+            values *= 0
         return WindowScores({"voice": values}, evidence)
 
     def chances(self, sound: np.ndarray) -> np.ndarray:
@@ -84,6 +99,14 @@ class Speech:
             chance, hidden, cell = self._session.run(None, {"input": block, "h": hidden, "c": cell})
             parts.append(chance)
         return np.concatenate(parts)
+
+
+def is_voice(label: str) -> bool:
+    """Whether AudioSet knows a label by this name, and it is a voice or holds voices."""
+    from v2a_data.sources.label_tables import ancestors, audioset_labels, find
+
+    found = find(audioset_labels(), label)
+    return found is not None and any(v in ancestors(found.id) or found.id in ancestors(v) for v in _VOICES)
 
 
 def _model_file() -> Path:

@@ -1,0 +1,164 @@
+"""Whether picture and sound move together: motion against sound, without a model, per window.
+
+Three curves of the picture, 80 ms a step, are held against two of the sound, 20 ms a step, over 6 s around the
+window: local motion against loudness; what starts to move, and what lights up, against onsets. Their correlations are
+added and the best lag within 0.1 s is taken. A number of that kind says nothing alone – steady things always
+agree a little – so the same is done with the video's own sound moved by 2 s or more, many times, as a null:
+`together_z` is how many of its standard deviations the true sound lies above its mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from v2a_data.schema import WINDOW_S
+from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores
+
+_SIZE = (64, 36)
+_BLOCKS = (6, 8)
+_MOVING_BLOCKS = 4
+_PICTURE_HZ = 12.5
+_RATE_HZ = 16000
+_HOP = 320
+_FFT = 512
+_BANDS = 16
+_HOPS = round(_RATE_HZ / _HOP / _PICTURE_HZ)  # of sound in a step of the picture
+_CONTEXT_S = 6.0
+_LAG_S = 0.1
+_AWAY_S = 2.0
+_SHORTEST_S = 8.0
+_NULLS = 40
+_LEAST_SPREAD = 0.05
+# Below these nothing moves (grey levels) and nothing is heard (log10 of power), or its level never changes.
+_MOTION_LEVELS = 1.0
+_SILENT_POWER = -6.0
+_CONSTANT = 0.02
+
+
+class Together:
+    """Co-activity of picture and sound as a z-score against the video's own sound at other times.
+
+    Null in videos under 8 s, and around windows in which nothing moves or nothing is heard. It finds dubbed and
+    wrong sound where things happen one by one; a steady engine seen in steady flight gives it little to
+    hold on to. Periodic things agree with themselves a period later, which makes the null high and the score low.
+    """
+
+    @dataclass(frozen=True)
+    class Config:
+        """Nothing to set."""
+
+    name: ClassVar[str] = "together"
+    version: ClassVar[int] = 1
+    licence: ClassVar[str] = "Apache-2.0 (own code)"
+    uses_model: ClassVar[bool] = False
+    writes: ClassVar[tuple[Field, ...]] = (
+        Field("together_z", "standard deviations", "agreement of motion and sound above that with shifted sound"),
+        Field("lag_s", "s", "how much later than the picture the sound fits best, -0.1 to 0.1"),
+    )
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @property
+    def needs(self) -> Needs:
+        return Needs(luma=(*_SIZE, _PICTURE_HZ), sound="mono16k")
+
+    @property
+    def model(self) -> ModelRef | None:
+        return None
+
+    def open(self, device: str) -> None:
+        """Nothing to load."""
+
+    def score(self, taps: Sequence[VideoTap]) -> list[WindowScores]:
+        return [self._score(tap) for tap in taps]
+
+    def _score(self, tap: VideoTap) -> WindowScores:
+        found = np.full((2, len(tap.window_start_s)), np.nan, np.float32)
+        if tap.luma is not None and tap.sound is not None:
+            picture, sound = picture_curves(np.asarray(tap.luma)), sound_curves(np.asarray(tap.sound[0]))
+            steps = min(picture.shape[1], sound.shape[1] // _HOPS)
+            if steps >= _SHORTEST_S * _PICTURE_HZ:
+                null = _Null(picture[:, :steps], sound[:, : steps * _HOPS])
+                for i, start_s in enumerate(tap.window_start_s):
+                    found[:, i] = null.window(start_s - tap.window_start_s[0])
+        fields = {field.name: row for field, row in zip(self.writes, found, strict=True)}
+        return WindowScores(fields, np.full(len(tap.window_start_s), np.nan))
+
+
+class _Null:
+    """The curves of one video, and how windows of it agree with the sound in place and moved."""
+
+    def __init__(self, picture: np.ndarray, sound: np.ndarray) -> None:
+        self.picture, self.sound = picture, sound
+        self.steps, self.hops = picture.shape[1], sound.shape[1]
+        # Means over a step of the picture, from every hop on, round the end.
+        wrapped = np.concatenate([sound, sound[:, : _HOPS - 1]], axis=1)
+        self.means = np.lib.stride_tricks.sliding_window_view(wrapped, _HOPS, axis=1).mean(axis=2)
+        reach = round(_LAG_S * _RATE_HZ / _HOP)
+        self.lags = np.arange(-reach, reach + 1)
+        away = round(_AWAY_S * _RATE_HZ / _HOP)
+        moved = np.unique(np.linspace(away, self.hops - away, _NULLS).round().astype(int))
+        self.moves = np.concatenate([[0], moved])
+
+    def window(self, start_s: float) -> tuple[float, float]:
+        """z-score and lag of the window that begins `start_s` after the first; NaN where nothing happens."""
+        length = min(round(_CONTEXT_S * _PICTURE_HZ), self.steps)
+        middle = round((start_s + WINDOW_S / 2) * _PICTURE_HZ)
+        first = min(max(middle - length // 2, 0), self.steps - length)
+        seen = self.picture[:, first : first + length]
+        heard = self.sound[0, first * _HOPS : (first + length) * _HOPS]
+        if seen[0].max() < np.log1p(_MOTION_LEVELS) or heard.max() < _SILENT_POWER or heard.std() < _CONSTANT:
+            return np.nan, np.nan
+        places = (np.arange(first, first + length) * _HOPS)[None, None] + self.lags[:, None] + self.moves[:, None, None]
+        agreed = np.zeros(places.shape[:2])
+        for curve, row in zip(seen, (0, 1, 1), strict=True):
+            agreed += _unit(self.means[row][places % self.hops]) @ _unit(curve)
+        best = agreed.max(axis=1)
+        z = (best[0] - best[1:].mean()) / max(float(best[1:].std()), _LEAST_SPREAD)
+        return float(z), float(self.lags[agreed[0].argmax()] * _HOP / _RATE_HZ)
+
+
+def picture_curves(luma: np.ndarray) -> np.ndarray:
+    """`(n, 36, 64)` uint8 → `(3, n - 1)`: log of local motion, its rises, log of brightening.
+
+    Local is what the four blocks that change most do beyond the middle one: a moving camera moves all of them.
+    """
+    change = np.diff(luma.astype(np.int16), axis=0)
+    rows, columns = _BLOCKS
+    height, width = _SIZE[1] // rows, _SIZE[0] // columns
+    blocks = np.abs(change).reshape(-1, rows, height, columns, width).mean(axis=(2, 4)).reshape(len(change), -1)
+    blocks.sort(axis=1)
+    local = blocks[:, -_MOVING_BLOCKS:].mean(axis=1) - blocks[:, blocks.shape[1] // 2]
+    motion = np.log1p(np.maximum(local, 0))
+    brighter = np.log1p(np.maximum(change, 0).mean(axis=(1, 2)))
+    return np.stack([motion, np.maximum(np.diff(motion, prepend=motion[:1]), 0), brighter])
+
+
+def sound_curves(sound: np.ndarray) -> np.ndarray:
+    """`(samples,)` at 16 kHz → `(2, samples // 320)`: log10 of power, and onset strength over 16 bands."""
+    count = len(sound) // _HOP
+    padded = np.pad(sound, (_FFT // 2 - _HOP // 2, _FFT))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::_HOP][:count]
+    bands = [_bands(frames[first : first + 4096]) for first in range(0, count, 4096)]
+    loud = np.concatenate(bands) if bands else np.zeros((0, _BANDS))
+    loud = np.log10(loud + 1e-5 * loud.max(initial=0.0) + 1e-12)
+    onsets = np.zeros(count)
+    onsets[1:-1] = np.maximum(loud[2:] - loud[:-2], 0).mean(axis=1)
+    power = np.square(sound[: count * _HOP].reshape(count, _HOP)).mean(axis=1)
+    return np.stack([np.log10(power + 1e-7), onsets])
+
+
+def _bands(frames: np.ndarray) -> np.ndarray:
+    """Power of `(n, 512)` samples in bands evenly spaced in log frequency, `(n, bands)`."""
+    power = np.abs(np.fft.rfft(frames * np.hanning(_FFT).astype(np.float32), axis=1)[:, 1:]) ** 2
+    edges = np.unique(np.geomspace(1, _FFT // 2, _BANDS + 1).astype(int))
+    return np.asarray(np.add.reduceat(power, edges[:-1] - 1, axis=1))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """Rows without their mean, of length 1; zeros stay zeros."""
+    centred = rows - rows.mean(axis=-1, keepdims=True)
+    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=-1, keepdims=True), 1e-9))
