@@ -7,6 +7,7 @@ from v2a_data.cli import (
     export,
     fetch,
     labels,
+    leaks,
     models,
     recipe,
     repair,
@@ -40,6 +41,7 @@ command(app, "curate")(curate.curate)
 command(app, "shard")(shard.shard)
 command(app, "verify")(verify.verify)
 command(app, "repair")(repair.repair)
+command(app, "leaks")(leaks.leaks)
 command(app, "export")(export.export)
 command(app, "run")(run.run)
 command(app, "status")(status.status)
