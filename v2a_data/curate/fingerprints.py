@@ -3,7 +3,6 @@
 A clip that holds nothing to go by (black, still, silent) has null there: it is not like any other.
 """
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,13 +26,12 @@ from v2a_data.media.fingerprint import (
     picture_hashes,
     sound_hashes,
 )
-from v2a_data.media.probe import Probe
 from v2a_data.media.tap import TapSpec, luma_name
 from v2a_data.schema import WINDOW_S
 from v2a_data.workspace import Workspace
 
-# Spans closer than this are decoded in one go.
-_NEAR_S = 10.0
+# Spans closer than this are decoded in one go, as long as they are few enough for the memory.
+_NEAR_S, _LONGEST_S = 10.0, 300.0
 _EDGE_S = 1e-6
 
 
@@ -102,7 +100,8 @@ def measure(workspace: Workspace, recipe_hash: str, engine: Engine, console: Con
 
 def _missing(ledger: Ledger, recipe_hash: str) -> list[Row]:
     sql = (
-        "SELECT c.clip_id, c.video_id, c.start_s, c.stop_s, m.path, m.probe FROM clips c JOIN media m USING (video_id) "
+        "SELECT c.clip_id, c.video_id, c.start_s, c.stop_s, m.path, "
+        "json_extract(m.probe, '$.duration_s') AS duration_s FROM clips c JOIN media m USING (video_id) "
         "WHERE c.recipe_hash = ?1 AND c.verdict = 'keep' AND NOT EXISTS (SELECT 1 FROM fingerprints f "
         "WHERE f.clip_id = c.clip_id AND f.stop_s = c.stop_s AND f.version = ?2) ORDER BY c.video_id, c.start_s"
     )
@@ -118,9 +117,8 @@ def _jobs(workspace: Workspace, recipe_hash: str) -> Iterator[Job]:
             continue
         row = rows[first]
         spans = tuple((r["clip_id"], r["start_s"], r["stop_s"]) for r in rows[first:last])
-        duration_s = Probe.from_json(json.loads(row["probe"])).duration_s
         path = str((workspace.root / row["path"]).absolute())
-        request = PrintRequest(row["video_id"], path, duration_s, spans, folder)
+        request = PrintRequest(row["video_id"], path, row["duration_s"], spans, folder)
         yield Job(f"fingerprint-{row['video_id']}", (Step(measure_video, (request,)),))
         first = last
 
@@ -159,7 +157,7 @@ def measure_video(request: PrintRequest) -> PrintAnswer:
 def _runs(spans: Sequence[tuple[str, float, float]]) -> Iterator[list[tuple[float, float]]]:
     run: list[tuple[float, float]] = []
     for _, start_s, stop_s in spans:
-        if run and start_s > run[-1][1] + _NEAR_S:
+        if run and (start_s > run[-1][1] + _NEAR_S or stop_s > run[0][0] + _LONGEST_S):
             yield run
             run = []
         run.append((start_s, stop_s))
