@@ -16,7 +16,9 @@ import numpy as np
 _TABLES, _BITS = 3, 21
 _FIRST_BITS = np.uint64((1 << _BITS) - 1)
 # Single moments that differ in more bits are no candidates.
-_CANDIDATE_BITS = 16
+_CANDIDATE_BITS = 12
+# Above the limit for all steps, what a few of them may differ by; half a step beside the best offset, too.
+_ROUGH_BITS = 6
 # A moment that so many clips share is an intro or a test card, and tells nothing of them.
 _COMMON = 100
 # What is worked on at a time: bounds the memory.
@@ -26,17 +28,18 @@ _QUERY_CLIPS, _QUERIES, _STEPS = 200_000, 200_000, 4_000_000
 @dataclass(frozen=True)
 class Rules:
     """When two clips are the same. At an offset, `least` steps and a share of the shorter clip's steps have to be
-    measured in both, and differ by `bits` of 64 on average."""
+    measured in both, and differ by `bits` of 64 on average. Every `rough_every` steps are looked at first."""
 
     index_every: int
     query_every: int
     bits: float
     least: int
     share: float = 0.4
+    rough_every: int = 4
 
 
 PICTURE = Rules(index_every=2, query_every=5, bits=12.0, least=3)
-SOUND = Rules(index_every=6, query_every=7, bits=15.0, least=12)
+SOUND = Rules(index_every=6, query_every=7, bits=15.0, least=12, rough_every=12)
 
 
 @dataclass(frozen=True)
@@ -153,31 +156,50 @@ def _as_bytes(hashes: np.ndarray) -> np.ndarray:
 def _verified(hashes: Hashes, candidates: np.ndarray, rules: Rules) -> np.ndarray:
     """Whether each candidate is the same at its offset, or one step beside it."""
     good = np.zeros(len(candidates), bool)
-    lengths = np.diff(hashes.starts)
-    per_block = max(1, _STEPS // max(1, int(lengths.max(initial=1))))
+    left = np.flatnonzero(_plausible(hashes, candidates, rules))
     for beside in (0, -1, 1):
-        left = np.flatnonzero(~good)
-        for first in range(0, len(left), per_block):
-            chosen = left[first : first + per_block]
-            good[chosen] = _same_at(hashes, lengths, candidates[chosen], beside, rules)
+        left = left[~good[left]]
+        for chosen in _blocks(hashes, left, every=1):
+            good[chosen] = _same_at(hashes, candidates[chosen], beside, rules)
     return good
 
 
-def _same_at(hashes: Hashes, lengths: np.ndarray, candidates: np.ndarray, beside: int, rules: Rules) -> np.ndarray:
+def _plausible(hashes: Hashes, candidates: np.ndarray, rules: Rules) -> np.ndarray:
+    """Whether a few steps differ little enough that all are worth a look; most candidates end here."""
+    good = np.ones(len(candidates), bool)
+    for chosen in _blocks(hashes, np.arange(len(candidates)), every=rules.rough_every):
+        measured, bits, _ = _apart(hashes, candidates[chosen], 0, rules.rough_every)
+        good[chosen] = bits <= (rules.bits + _ROUGH_BITS) * measured
+    return good
+
+
+def _blocks(hashes: Hashes, chosen: np.ndarray, every: int) -> Iterator[np.ndarray]:
+    longest = int(np.diff(hashes.starts).max(initial=1))
+    size = max(1, _STEPS * every // longest)
+    for first in range(0, len(chosen), size):
+        yield chosen[first : first + size]
+
+
+def _same_at(hashes: Hashes, candidates: np.ndarray, beside: int, rules: Rules) -> np.ndarray:
+    measured, bits, shorter = _apart(hashes, candidates, beside, 1)
+    need = np.maximum(rules.least, rules.share * shorter)
+    return np.asarray((measured >= need) & (bits <= rules.bits * measured))
+
+
+def _apart(hashes: Hashes, candidates: np.ndarray, beside: int, every: int) -> tuple[np.ndarray, ...]:
+    """Per candidate: steps measured in both, bits by which they differ there, steps of the shorter clip."""
+    lengths = np.diff(hashes.starts)
     a, b, form, offset = candidates.T
     offset = offset + beside
     low, high = np.maximum(0, -offset), np.minimum(lengths[a], lengths[b] - offset)
-    counts = np.maximum(0, high - low)
+    counts = np.maximum(0, -(-(high - low) // every))
     pair = np.repeat(np.arange(len(a)), counts)
-    step = np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts) + low[pair]
+    step = (np.arange(len(pair)) - np.repeat(np.cumsum(counts) - counts, counts)) * every + low[pair]
     left = hashes.rows[hashes.starts[a][pair] + step, form[pair]]
     right = hashes.rows[hashes.starts[b][pair] + step + offset[pair], 0]
     known = (left != 0) & (right != 0)
     bits = np.bitwise_count(left ^ right) * known
-    measured = np.bincount(pair, known, len(a))
-    total = np.bincount(pair, bits, len(a))
-    need = np.maximum(rules.least, rules.share * np.minimum(lengths[a], lengths[b]))
-    return np.asarray((measured >= need) & (total <= rules.bits * np.maximum(measured, 1)))
+    return np.bincount(pair, known, len(a)), np.bincount(pair, bits, len(a)), np.minimum(lengths[a], lengths[b])
 
 
 class Union:
