@@ -5,6 +5,9 @@ averaged for 0.64 s, and over a patch of the sound's loudness in bands 1.92 s lo
 brightness, contrast or volume, and few of them with coding. Everything is numpy, as an ffmpeg program may come
 without chromaprint, and as that needs more sound than a clip of 2 s has.
 
+Waves and what they are held against are whole numbers: sums of those are the same on any machine with any number of
+threads, and no sign hangs on the order of adding.
+
 A hash of 0 means: nothing to go by. Black and plain pictures, frozen ones, silence and steady tones have none,
 so they never look like each other.
 """
@@ -38,6 +41,7 @@ _ROWS = 24
 _SOUND_WAVES = (4, 16)
 _SILENT_DB, _FLOOR_DB = -60.0, -75.0
 _LEAST_CHANGE_DB = 0.6
+_LEVEL_DB, _WAVE_HEIGHT = 0.01, 1000
 
 
 def picture_hashes(luma: np.ndarray) -> np.ndarray:
@@ -49,14 +53,13 @@ def picture_hashes(luma: np.ndarray) -> np.ndarray:
     count = len(luma) // _BLOCK
     if count == 0 or min(luma.shape[1:]) < _WAVES:
         return np.zeros((max(0, count), len(CROPS)), np.uint64)
-    blocks = luma[: count * _BLOCK].reshape(count, _BLOCK, *luma.shape[1:]).mean(axis=1, dtype=np.float32)
-    following = np.concatenate([blocks[1:], blocks[-1:]])
-    mean = (blocks + following) / 2
-    good = (mean.std(axis=(1, 2)) >= _LEAST_CONTRAST) & _moves(luma, count)
+    blocks = luma[: count * _BLOCK].reshape(count, _BLOCK, *luma.shape[1:]).sum(axis=1, dtype=np.int32)
+    shown = blocks + np.concatenate([blocks[1:], blocks[-1:]])
+    good = (shown.std(axis=(1, 2)) >= _LEAST_CONTRAST * 2 * _BLOCK) & _moves(luma, count)
     hashes = np.zeros((count, len(CROPS)), np.uint64)
     for column, crop in enumerate(CROPS):
         down, across = _basis(luma.shape[1], crop, 0), _basis(luma.shape[2], crop, 1)
-        hashes[:, column] = np.where(good, _pack(down @ mean @ across.T), 0)
+        hashes[:, column] = np.where(good, _pack(down @ shown @ across.T), 0)
     return hashes
 
 
@@ -88,7 +91,11 @@ def _basis(size: int, crop: float, first: int) -> np.ndarray:
     share = np.diff(inside) * size
     centre = ((inside[:-1] + inside[1:]) / 2 - crop) / (1 - 2 * crop)
     waves = np.arange(first, first + _WAVES)[:, None]
-    return np.asarray(np.cos(np.pi * waves * centre) * share, np.float32)
+    return _whole(np.cos(np.pi * waves * centre) * share)
+
+
+def _whole(waves: np.ndarray) -> np.ndarray:
+    return np.asarray(np.round(waves * _WAVE_HEIGHT), np.int64)
 
 
 def _pack(values: np.ndarray) -> np.ndarray:
@@ -100,19 +107,20 @@ def _pack(values: np.ndarray) -> np.ndarray:
 
 def sound_hashes(sound: np.ndarray) -> np.ndarray:
     """`(n,)` uint64 from `(samples,)` float32 at 16 kHz: hash i is of the 1.92 s around second i * 0.08."""
-    levels = _levels(sound)
+    levels = np.asarray(np.round(_levels(sound) / _LEVEL_DB), np.int64)
     count = len(levels)
     if not count:
         return np.zeros(0, np.uint64)
     # What lies beyond the ends is taken as their mirror image, so that a sample of 2 s has hashes too.
     padded = np.pad(levels, ((_ROWS // 2, _ROWS // 2), (0, 0)), mode="symmetric")
     patches = np.lib.stride_tricks.sliding_window_view(padded, _ROWS, axis=0)[:count]
-    changes = patches - patches.mean(axis=2, keepdims=True)
-    good = np.sqrt(np.mean(np.square(changes), axis=(1, 2))) >= _LEAST_CHANGE_DB
-    good &= patches.max(axis=(1, 2)) > _SILENT_DB
+    changes = patches * _ROWS - patches.sum(axis=2, keepdims=True)
+    least = (_LEAST_CHANGE_DB / _LEVEL_DB * _ROWS) ** 2
+    good = np.mean(np.square(changes), axis=(1, 2)) >= least
+    good &= patches.max(axis=(1, 2)) > _SILENT_DB / _LEVEL_DB
     times, bands = _SOUND_WAVES
-    along = np.cos(np.pi * np.arange(1, times + 1)[:, None] * (np.arange(_ROWS) + 0.5) / _ROWS).astype(np.float32)
-    across = np.cos(np.pi * np.arange(bands)[:, None] * (np.arange(_BANDS) + 0.5) / _BANDS).astype(np.float32)
+    along = _whole(np.cos(np.pi * np.arange(1, times + 1)[:, None] * (np.arange(_ROWS) + 0.5) / _ROWS))
+    across = _whole(np.cos(np.pi * np.arange(bands)[:, None] * (np.arange(_BANDS) + 0.5) / _BANDS))
     values = across @ changes @ along.T
     return np.where(good, _pack(values), 0)
 
@@ -125,21 +133,20 @@ def _levels(sound: np.ndarray) -> np.ndarray:
     if hops == 0:
         return np.zeros((0, _BANDS), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(sound, _FRAME)[: hops * _HOP : _HOP]
-    filters, window = _filters(), np.hanning(_FRAME).astype(np.float32)
+    edges, window = _band_edges(), np.hanning(_FRAME).astype(np.float32)
+    # Mean power of a band's bins; a full-scale sine is near 0 dB.
+    scale = (4 / _FRAME / np.diff(edges)).astype(np.float32)
     power = np.empty((hops, _BANDS), np.float32)
     for first in range(0, hops, 512):
         spectrum = np.abs(np.fft.rfft(frames[first : first + 512] * window, axis=1)) ** 2
-        power[first : first + 512] = spectrum @ filters.T
+        power[first : first + 512] = np.add.reduceat(spectrum, edges, axis=1)[:, :-1] * scale
     rows = power.reshape(-1, per_row, _BANDS).mean(axis=1)
     rows = np.pad(rows, ((0, count - len(rows)), (0, 0)), mode="edge")
     return np.asarray(np.maximum(10 * np.log10(rows + 1e-12), _FLOOR_DB), np.float32)
 
 
 @lru_cache(maxsize=1)
-def _filters() -> np.ndarray:
-    """`(bands, bins)`: neighbouring bands, equally wide on the mel scale, mean power in each."""
-    edges = 700 * (np.geomspace(1 + _LOW_HZ / 700, 1 + _HIGH_HZ / 700, _BANDS + 1) - 1)
-    hz = np.fft.rfftfreq(_FRAME, 1 / RATE_HZ)
-    inside = (hz >= edges[:-1, None]) & (hz < edges[1:, None])
-    # A full-scale sine is near 0 dB.
-    return np.asarray(inside / np.maximum(1, inside.sum(axis=1, keepdims=True)) * 4 / _FRAME, np.float32)
+def _band_edges() -> np.ndarray:
+    """`(bands + 1,)` first bins of neighbouring bands, equally wide on the mel scale."""
+    edges_hz = 700 * (np.geomspace(1 + _LOW_HZ / 700, 1 + _HIGH_HZ / 700, _BANDS + 1) - 1)
+    return np.asarray(np.ceil(edges_hz * _FRAME / RATE_HZ), np.int64)
