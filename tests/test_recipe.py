@@ -83,6 +83,15 @@ def test_sets_are_toml_values_or_text() -> None:
         recipes.parse_sets(["splits.test"])
 
 
+def test_keys_that_came_later_leave_the_hash_of_old_recipes() -> None:
+    """As it was before `[duplicates]` and `splits.by` were there: datasets made then can still be rebuilt."""
+    plain = {"name": "t", "splits": {"test": 3}}
+    assert recipes.build_recipe(plain, "t").hash == "cb609164b0043c62"
+    later = [{"duplicates": {"keep": "all"}}, {"splits": {"by": "within_video"}}, {"splits": {"exclude": ["a.csv"]}}]
+    hashes = {recipes.build_recipe(recipes.merge({**plain, "splits": {"test": 3}}, over), "t").hash for over in later}
+    assert len(hashes | {"cb609164b0043c62"}) == 4
+
+
 def test_hash_holds_what_decides_and_nothing_else() -> None:
     base = recipes.load_recipe("demo")
     same = [

@@ -30,6 +30,7 @@ _PACKAGES = {
     "open-clip-torch": "3.3",
     "typer": "0.21",
     "dask": "2026.7",
+    "faiss-cpu": "1.13",
     "silero-vad": "6.2",
     "onnxruntime": "1.24",
 }

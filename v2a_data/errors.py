@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     MISSING_TOOL = 5
     STOPPED_BY_SITE = 6
     DISK = 7
+    LEAKS = 8
     INTERRUPTED = 130
 
 

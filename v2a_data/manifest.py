@@ -24,7 +24,7 @@ from v2a_data.ledger import encode_json
 from v2a_data.memory import at_most
 from v2a_data.models.choice import not_for_use
 from v2a_data.recipe import Recipe, SourceSection, build_recipe, to_table
-from v2a_data.shards.format import SAMPLE_FIELDS, SPLITS, STAMP
+from v2a_data.shards.format import LEAKY, SAMPLE_FIELDS, SPLITS, STAMP
 from v2a_data.shards.read import Entry, open_shards
 from v2a_data.sources import SOURCES
 from v2a_data.workspace import Workspace
@@ -136,6 +136,8 @@ def export(workspace: Workspace, path: Path, without: Sequence[str] = ()) -> Exp
     metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "recipe": _recipe_text(recipe)}
     if not_for_use(recipe):
         metadata["not_for_use"] = STAMP
+    if recipe.leaky:
+        metadata["leaky"] = LEAKY
     wanted = schema.arrow_schema(schema.MANIFEST.columns, metadata)
     rows = _rows(workspace, recipe, kept)
     with whole_file(path) as temporary:
@@ -204,19 +206,25 @@ def _recipe_text(recipe: Recipe) -> str:
     if named is not None:
         raise UsageError(
             f"the recipe names a place of this machine: {named}",
-            hint="a manifest holds no such paths; name the model as `v2a-data models list` does, or by a relative path",
+            hint="name the model as `v2a-data models list` does; a manifest holds no paths but relative ones",
         )
     return tomli_w.dumps(table)
 
 
 def _model_paths(table: Mapping[str, Any]) -> Iterator[str]:
-    """Keys of scorers that lead outside the folder in which a command is run."""
+    """Keys of scorers and splits that lead outside the folder in which a command is run."""
+    for value in table.get("splits", {}).get("exclude", ()):
+        if _is_outside(value):
+            yield "splits.exclude"
     for scorer, options in table.get("scorers", {}).items():
         for key in ("model", "weights", "architecture_file") if isinstance(options, Mapping) else ():
-            value = str(options.get(key) or "")
-            path = PurePosixPath(value)
-            if path.is_absolute() or value.startswith("~") or ".." in path.parts:
+            if _is_outside(str(options.get(key) or "")):
                 yield f"scorers.{scorer}.{key}"
+
+
+def _is_outside(value: str) -> bool:
+    path = PurePosixPath(value)
+    return path.is_absolute() or value.startswith("~") or ".." in path.parts
 
 
 def _is_path(value: object) -> bool:
@@ -311,6 +319,8 @@ def _read_recipe(path: Path, metadata: Mapping[bytes, bytes]) -> Recipe:
     stamped = metadata.get(b"not_for_use") is not None
     if stamped != not_for_use(recipe):
         raise UsageError(f"{where} and the stamp 'not for use' do not agree")
+    if (metadata.get(b"leaky") is not None) != recipe.leaky:
+        raise UsageError(f"{where} and the mark 'leaky' do not agree")
     return recipe
 
 
@@ -495,7 +505,7 @@ class _Checks:
             for name in _SAME_IN_A_VIDEO:
                 if row[name] != before[name]:
                     return name, f"differs between clips of {row['video_id']}"
-        if self.splits.setdefault(row["group_id"], row["split"]) != row["split"]:
+        if not self.recipe.leaky and self.splits.setdefault(row["group_id"], row["split"]) != row["split"]:
             return "split", f"group {row['group_id']} is in two splits"
         return None
 

@@ -35,6 +35,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "clips.min_seconds": (2, 600),
     "clips.max_per_video": (1, 1e6),
     "clips.min_source_fps": (0, 1000),
+    "splits.gap_s": (0, 86_400),
     "shard.width": (16, 4096),
     "shard.height": (16, 4096),
     "shard.fps": (1, 120),
@@ -42,6 +43,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "shard.crf": (0, 51),
     "shard.samples_per_shard": (1, 1e6),
 }
+# Keys that came after datasets were made: at their defaults they leave a recipe's hash as it was.
+_LATER = {"splits": ("by", "gap_s", "exclude"), "duplicates": ("keep",)}
 Table = dict[str, Any]
 
 
@@ -86,11 +89,26 @@ class ClipsSection:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitsSection:
-    """A share of the groups (0.05) or, as a whole number, at least so many clips of each label."""
+    """A share of each label's clips (0.05) or, as a whole number, at least so many clips of each label.
+
+    `by = "group"`: whole groups, videos and channels. `by = "within_video"`: each video is cut in time, train first,
+    with clips closer than `gap_s` to the next part dropped; that leaks by nature, and is said so. `exclude` names
+    files of ids (CSV, or manifests) whose videos are dropped.
+    """
 
     seed: int = 0
     validation: float | int = 0.05
     test: float | int = 0.05
+    by: Literal["group", "within_video"] = "group"
+    gap_s: float = 10.0
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DuplicatesSection:
+    """What becomes of near-duplicates: the best clip stays, or all do. Either way they share a split."""
+
+    keep: Literal["best", "all"] = "best"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +165,7 @@ class Recipe:
     scorers: dict[str, Any] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)
     clips: ClipsSection = field(default_factory=ClipsSection)
+    duplicates: DuplicatesSection = field(default_factory=DuplicatesSection)
     splits: SplitsSection = field(default_factory=SplitsSection)
     shard: ShardSection = field(default_factory=ShardSection)
     train: Table = field(default_factory=dict)
@@ -158,6 +177,11 @@ class Recipe:
         return digest(to_table({"rules": self.rules, "scorers": self.scorers}))
 
     @property
+    def leaky(self) -> bool:
+        """Whether splits cut through videos."""
+        return self.splits.by == "within_video"
+
+    @property
     def hash(self) -> str:
         """16 hex digits over the parts that decide which clips exist and what is in them.
 
@@ -167,6 +191,12 @@ class Recipe:
         deciding = {key: table.get(key) for key in ("labels", "scorers", "rules", "clips", "splits", "shard")}
         deciding["shard"] = {key: value for key, value in deciding["shard"].items() if key != "samples_per_shard"}
         deciding["source"] = self.source.name
+        defaults = to_table(Recipe(name="defaults"))
+        for section, keys in _LATER.items():
+            changed = {key: table[section][key] for key in keys if table[section][key] != defaults[section][key]}
+            kept = {key: value for key, value in table[section].items() if key not in keys} | changed
+            deciding.pop(section, None)
+            deciding |= {section: kept} if kept else {}
         return digest(deciding)
 
     def scorer_hash(self, name: str) -> str:

@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 LEDGER_VERSION = 2
 WINDOW_S = 2.0
 
-Kind = Literal["text", "int", "real", "json"]
+Kind = Literal["text", "int", "real", "json", "blob"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Table:
         return self.key == ("id",)
 
     def _line(self, column: Column) -> str:
-        kind = {"text": "TEXT", "int": "INTEGER", "real": "REAL", "json": "TEXT"}[column.kind]
+        kind = {"text": "TEXT", "int": "INTEGER", "real": "REAL", "json": "TEXT", "blob": "BLOB"}[column.kind]
         line = f"{column.name} {kind}"
         if self.auto_key and column.name == "id":
             return line + " PRIMARY KEY AUTOINCREMENT"
@@ -229,8 +229,35 @@ GROUPS = Table(
     "groups",
     "Near-duplicates: clips of one group are never in two splits.",
     ("clip_id",),
-    (_text("clip_id", "clip", null=False), _text("group_id", "smallest video_id of the group", null=False)),
+    (
+        _text("clip_id", "clip", null=False),
+        _text("group_id", "smallest video_id of the group when it was first split", null=False),
+    ),
     indexes=(("group_id",),),
+)
+FINGERPRINTS = Table(
+    "fingerprints",
+    "What kept clips are recognised by (media.fingerprint): 64 bits per moment, little-endian; 0: nothing to go by.",
+    ("clip_id", "stop_s", "version"),
+    (
+        _text("clip_id", "clip", null=False),
+        Column("stop_s", "real", "its end, not included", "s", null=False),
+        Column("version", "int", "version of the method", null=False),
+        _text("video_id", "video", null=False, references="videos(video_id)"),
+        Column("picture", "blob", "hashes per 0.32 s, 4 crops each; null: nothing to go by"),
+        Column("sound", "blob", "hashes per 0.08 s; null: nothing to go by"),
+        _text("reason", "why it could not be decoded"),
+    ),
+    indexes=(("video_id",),),
+)
+CHANNELS = Table(
+    "channels",
+    "The channel a video was uploaded to, where its site says it.",
+    ("video_id",),
+    (
+        _text("video_id", "video", null=False, references="videos(video_id)"),
+        _text("channel", "id of the channel, after the site's name", null=False),
+    ),
 )
 SPLITS = Table(
     "splits",
@@ -312,8 +339,8 @@ SHARDS = Table(
     ),
 )
 TABLES = (
-    *(VIDEOS, ATTEMPTS, MEDIA, PLANS, PARTS, SCORED, STRETCHES),
-    *(TALLIES, CLIPS, GROUPS, SPLITS, VOTES, ASKED, TESTED, SAMPLES, SHARDS),
+    *(VIDEOS, ATTEMPTS, MEDIA, CHANNELS, PLANS, PARTS, SCORED, STRETCHES),
+    *(TALLIES, CLIPS, FINGERPRINTS, GROUPS, SPLITS, VOTES, ASKED, TESTED, SAMPLES, SHARDS),
 )
 
 # Left out when two runs are compared: they say when and where, not what.
@@ -389,7 +416,7 @@ def arrow_schema(columns: Sequence[Column], metadata: dict[str, str] | None = No
     """The Arrow schema of some columns, units and meanings in the field metadata."""
     import pyarrow as pa
 
-    kinds = {"text": pa.string(), "int": pa.int64(), "real": pa.float64(), "json": pa.string()}
+    kinds = {"text": pa.string(), "int": pa.int64(), "real": pa.float64(), "json": pa.string(), "blob": pa.binary()}
     fields = [
         pa.field(c.name, kinds[c.kind], nullable=c.null, metadata={"meaning": c.meaning, "unit": c.unit})
         for c in columns

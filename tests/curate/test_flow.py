@@ -298,5 +298,20 @@ def test_a_twin_that_comes_later_joins_the_group_that_stands(
         ledger.insert(schema.VIDEOS, [twin])
         ledger.insert(schema.MEDIA, [{**media, "video_id": twin["video_id"], "probe": json.loads(media["probe"])}])
         curate(workspace, demo(world), SerialEngine(), console)
-        sql = "SELECT DISTINCT g.group_id, s.split FROM groups g JOIN splits s USING (clip_id) WHERE clip_id LIKE ?"
-        assert ledger.rows(sql, ("lo-%",)) == ledger.rows(sql, (f"{old}%",)) != []
+        groups = "SELECT DISTINCT group_id FROM groups WHERE clip_id LIKE ?"
+        assert ledger.rows(groups, ("lo-%",)) == ledger.rows(groups, (f"{old}%",)) != []
+        # The clips that stand stay; those of the twin go, each naming its counterpart.
+        sql = (
+            "SELECT clip_id, reasons FROM clips WHERE video_id = ? AND json_extract(reasons, '$[#-1].kept') IS NOT NULL"
+        )
+        twins = {row[0]: json.loads(row[1])[-1] for row in ledger.rows(sql, (twin["video_id"],))}
+        kept = ledger.rows("SELECT clip_id FROM clips WHERE video_id = ? AND verdict = 'keep' ORDER BY 1", (old,))
+        assert twins == {
+            clip_id.replace(old, twin["video_id"]): {
+                "condition": "best of its duplicates",
+                "kept": clip_id,
+                "by": "bytes",
+            }
+            for (clip_id,) in kept
+        }
+        assert not ledger.value("SELECT 1 FROM splits WHERE clip_id LIKE 'lo-%'")

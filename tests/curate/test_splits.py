@@ -31,15 +31,22 @@ def test_more_groups_change_nothing_that_stands(first: dict[str, list[str]], mor
     assert all(after[group] == split for group, split in before.items())
 
 
-def test_shares_follow_the_numbers() -> None:
-    groups = {f"v{i}": ["A"] for i in range(4000)}
+def test_shares_are_of_each_label_in_the_order_of_the_numbers() -> None:
+    groups = {f"v{i}": ["A" if i % 10 else "B"] for i in range(1000)}
     chosen = assign(groups, {}, SplitsSection(seed=7, test=0.1, validation=0.2))
-    for group, split in chosen.items():
-        number = group_number(7, group)
-        assert split == ("test" if number < 0.1 else "validation" if number < 0.1 + 0.2 else "train")
-    share = Counter(chosen.values())
-    assert abs(share["test"] / 4000 - 0.1) < 0.02
-    assert abs(share["validation"] / 4000 - 0.2) < 0.02
+    for label, total in (("A", 900), ("B", 100)):
+        ordered = sorted((g for g in groups if groups[g] == [label]), key=lambda g: group_number(7, g))
+        splits = [chosen[group] for group in ordered]
+        parts = [round(0.1 * total), round(0.2 * total)]
+        wanted = ["test"] * parts[0] + ["validation"] * parts[1]
+        assert splits == wanted + ["train"] * (total - len(wanted))
+
+
+def test_a_share_counts_what_stands() -> None:
+    groups = {f"v{i}": ["A"] for i in range(100)}
+    before = assign({g: groups[g] for g in list(groups)[:40]}, {}, SplitsSection(test=0.1, validation=0.0))
+    after = assign(groups, before, SplitsSection(test=0.1, validation=0.0))
+    assert (Counter(before.values())["test"], Counter(after.values())["test"]) == (4, 10)
 
 
 def test_another_seed_is_another_split() -> None:

@@ -8,6 +8,7 @@ from v2a_data.cli import (
     export,
     fetch,
     labels,
+    leaks,
     models,
     recipe,
     repair,
@@ -44,6 +45,7 @@ command(app, "calibrate")(calibrate.calibrate)
 command(app, "shard")(shard.shard)
 command(app, "verify")(verify.verify)
 command(app, "repair")(repair.repair)
+command(app, "leaks")(leaks.leaks)
 command(app, "export")(export.export)
 command(app, "run")(run.run)
 command(app, "status")(status.status)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from v2a_data.curate.stage import CurateResult
     from v2a_data.recipe import Recipe
 
+_FEW = 20
+
 
 def curate(
     common: Common,
@@ -56,15 +58,22 @@ def curate(
         workspace.adopt(recipe, force=force)
         with common.record(workspace) as record:
             record.note(recipe=recipe.name, recipe_hash=recipe.hash)
-            needs_engine = manifest is None and bool(recipe.scorers) and only in (None, "score")
-            uses_models = any(SCORERS[name].uses_model for name in recipe.scorers)
+            scores = bool(recipe.scorers) and only in (None, "score")
+            # Without scorers, fingerprints alone are decoded: a cluster is worth its start only for many videos.
+            prints = only in (None, "duplicates") and bool(fetched > _FEW or common.workers or common.scheduler)
+            needs_engine = manifest is None and (scores or prints)
+            uses_models = scores and any(SCORERS[name].uses_model for name in recipe.scorers)
             engine = common.engine(models=uses_models) if needs_engine else common.in_order()
             try:
                 result = run_curate(workspace, recipe, engine, console, STEPS if only is None else (only,))
             finally:
                 engine.close()
             record.note(
-                scored=result.scored, verdicts=result.verdicts, seconds=result.seconds, splits=dict(result.splits)
+                scored=result.scored,
+                duplicates=result.duplicates,
+                verdicts=result.verdicts,
+                seconds=result.seconds,
+                splits=dict(result.splits),
             )
         console.result(
             {
@@ -73,6 +82,7 @@ def curate(
                 "scored": result.scored,
                 "clips": result.verdicts,
                 "seconds": result.seconds,
+                "duplicates": result.duplicates,
                 "reasons": dict(result.reasons.most_common()),
                 "splits": dict(result.splits),
             },

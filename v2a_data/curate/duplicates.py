@@ -1,32 +1,209 @@
-"""The duplicates step: kept clips get a group; groups never cross a split.
+"""The duplicates step: videos that hold the same clips are one group; the best of clips that are the same is kept.
 
-Today a group is a video together with every other video whose file has the same bytes.
+Videos are the same by the bytes of their files, or by the picture or the sound of a clip (`curate.similar`). What is
+the same as what follows from the clips alone, not from workers or the order in which videos came. Groups whose clips
+have splits stand: they keep their ids, and their kept clips stay. A new video that would join groups of two splits is
+dropped. Clips of one video are one group by its id, and never duplicates of each other: a scene that hardly changes
+is not the same clip again.
 """
 
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
 from v2a_data import schema
+from v2a_data.curate.similar import PICTURE, SOUND, Hashes, Union, same
 from v2a_data.ledger import Ledger
+from v2a_data.media.fingerprint import CROPS, VERSION
+from v2a_data.recipe import Recipe
+from v2a_data.schema import WINDOW_S
+
+BEST = "best of its duplicates"
+ONE_SPLIT = "like videos of one split alone"
+# Clips of equal files are the same where they share this much of the shorter one.
+_SHARE = 0.5
 
 
-def group_clips(ledger: Ledger, recipe_hash: str) -> int:
-    """Give each kept clip without a group one; returns how many got it. A group that stands is joined."""
-    standing = _pairs(
-        ledger,
-        "SELECT m.sha256, MIN(g.group_id) FROM groups g JOIN clips c USING (clip_id) "
-        "JOIN media m ON m.video_id = c.video_id GROUP BY 1",
-    )
-    first = _pairs(ledger, "SELECT sha256, MIN(video_id) FROM media GROUP BY 1")
+@dataclass(frozen=True)
+class _Clip:
+    """A kept clip, or one that lost against a duplicate before."""
+
+    clip_id: str
+    video_id: str
+    start_s: float
+    stop_s: float
+    verdict: str
+    stands: int
+
+
+@dataclass
+class Grouped:
+    """What the step did: clips that got a group, and those dropped for a better one or between two splits."""
+
+    grouped: int = 0
+    worse: int = 0
+    between: int = 0
+
+
+@dataclass
+class _Alike:
+    """Pairs of clips that are the same: by what, per pair of their ids; and joined videos."""
+
+    by: dict[tuple[str, str], str] = field(default_factory=dict)
+    of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    videos: Union = field(default_factory=Union)
+
+    def add(self, one: str, other: str, by: str) -> None:
+        key = (min(one, other), max(one, other))
+        self.by.setdefault(key, by)
+        self.of[one].add(other)
+        self.of[other].add(one)
+
+
+def group_clips(ledger: Ledger, recipe: Recipe) -> Grouped:
+    """Group the kept clips and drop duplicates as the recipe says. Nothing is done where no clip is new."""
     sql = (
-        "SELECT c.clip_id, m.sha256 FROM clips c JOIN media m USING (video_id) WHERE c.recipe_hash = ? "
-        "AND c.verdict = 'keep' AND c.clip_id NOT IN (SELECT clip_id FROM groups) ORDER BY 1"
+        "SELECT 1 FROM clips WHERE recipe_hash = ? AND verdict = 'keep' AND clip_id NOT IN (SELECT clip_id FROM groups)"
     )
-    rows = [
-        {"clip_id": clip_id, "group_id": standing.get(sha256, first[sha256])}
-        for clip_id, sha256 in ledger.rows(sql, (recipe_hash,))
-    ]
+    if not ledger.value(f"{sql} LIMIT 1", (recipe.hash,)):
+        return Grouped()
+    clips = _clips(ledger, recipe.hash)
+    alike = _alike(ledger, clips)
+    groups, between = _groups(ledger, clips, alike.videos, leaky=recipe.splits.by == "within_video")
+    left = [clip for clip in clips if clip.video_id not in between and clip.verdict == "keep"]
+    losers = _losers(ledger, recipe.hash, left, alike) if recipe.duplicates.keep == "best" else {}
+    drops = {clip.clip_id: {"condition": ONE_SPLIT} for clip in clips if clip.video_id in between}
+    drops |= losers
     with ledger.transaction():
-        ledger.insert(schema.GROUPS, rows)
-    return len(rows)
+        rows = [{"clip_id": clip.clip_id, "group_id": groups[clip.video_id]} for clip in clips if not clip.stands]
+        ledger.insert(schema.GROUPS, rows, existing="replace")
+        for clip_id, reason in sorted(drops.items()):
+            drop(ledger, recipe.hash, clip_id, reason)
+    return Grouped(len(rows), len(losers), len(drops) - len(losers))
 
 
-def _pairs(ledger: Ledger, sql: str) -> dict[str, str]:
-    return {row[0]: row[1] for row in ledger.each(sql)}
+def drop(ledger: Ledger, recipe_hash: str, clip_id: str, reason: dict[str, Any]) -> None:
+    """Turn a kept clip into a dropped one, the reason beside those it has."""
+    ledger.execute(
+        "UPDATE clips SET verdict = 'drop', reasons = json_insert(reasons, '$[#]', json(?)) "
+        "WHERE clip_id = ? AND recipe_hash = ? AND verdict = 'keep'",
+        (json.dumps(reason, sort_keys=True, separators=(",", ":")), clip_id, recipe_hash),
+    )
+
+
+def _clips(ledger: Ledger, recipe_hash: str) -> list[_Clip]:
+    sql = (
+        "SELECT c.clip_id, c.video_id, c.start_s, c.stop_s, c.verdict, s.split IS NOT NULL AS stands "
+        "FROM clips c LEFT JOIN splits s USING (clip_id) LEFT JOIN groups g USING (clip_id) WHERE c.recipe_hash = ? "
+        "AND (c.verdict = 'keep' OR g.group_id IS NOT NULL) ORDER BY 1"
+    )
+    return [_Clip(**row) for row in ledger.each(sql, (recipe_hash,))]
+
+
+def _alike(ledger: Ledger, clips: list[_Clip]) -> _Alike:
+    """What is the same among all clips that were ever fingerprinted, and among all files."""
+    alike = _Alike()
+    by_video: dict[str, list[_Clip]] = defaultdict(list)
+    for clip in clips:
+        by_video[clip.video_id].append(clip)
+    for twins in _twins(ledger):
+        for one, other in combinations(twins, 2):
+            alike.videos.join(one, other)
+            for a, b in ((a, b) for a in by_video[one] for b in by_video[other] if _overlap(a, b)):
+                alike.add(a.clip_id, b.clip_id, "bytes")
+    for by, rules, column in (("picture", PICTURE, "picture"), ("sound", SOUND, "sound")):
+        names, videos, hashes = load_hashes(ledger, column)
+        for a, b in same(hashes, rules).tolist():
+            alike.videos.join(videos[a], videos[b])
+            alike.add(names[a], names[b], by)
+    return alike
+
+
+def _twins(ledger: Ledger) -> Iterator[list[str]]:
+    """Videos whose files have the same bytes."""
+    sql = "SELECT json_group_array(video_id) FROM media GROUP BY sha256 HAVING COUNT(*) > 1 ORDER BY 1"
+    for (ids,) in ledger.rows(sql):
+        yield sorted(json.loads(ids))
+
+
+def _overlap(one: _Clip, other: _Clip) -> bool:
+    shared_s = min(one.stop_s, other.stop_s) - max(one.start_s, other.start_s)
+    return shared_s >= _SHARE * min(one.stop_s - one.start_s, other.stop_s - other.start_s)
+
+
+def load_hashes(ledger: Ledger, column: str) -> tuple[list[str], list[str], Hashes]:
+    """Clip ids, their videos, and their hashes of picture or sound."""
+    # The column's name comes from this module.
+    sql = f"SELECT clip_id, video_id, {column} FROM fingerprints WHERE version = ? AND {column} IS NOT NULL ORDER BY 1, stop_s"  # noqa: E501, S608
+    forms = {"picture": len(CROPS), "sound": 1}[column]
+    names, videos, ends, everything = [], [], [0], bytearray()
+    for clip_id, video_id, blob in ledger.each(sql, (VERSION,)):
+        names.append(clip_id)
+        videos.append(video_id)
+        everything += blob
+        ends.append(len(everything) // (8 * forms))
+    numbers = {video_id: number for number, video_id in enumerate(sorted(set(videos)))}
+    rows = np.frombuffer(everything, "<u8").reshape(-1, forms)
+    return names, videos, Hashes(rows, np.asarray(ends), np.asarray([numbers[video_id] for video_id in videos]))
+
+
+def _groups(ledger: Ledger, clips: list[_Clip], videos: Union, *, leaky: bool) -> tuple[dict[str, str], set[str]]:
+    """The group of each video, and the new videos that join groups of two splits. `leaky`: splits do not matter."""
+    sql = "SELECT DISTINCT c.video_id, g.group_id, s.split FROM groups g JOIN splits s USING (clip_id) JOIN clips c USING (clip_id)"  # noqa: E501
+    standing: dict[str, str] = {}
+    reached: dict[str, set[str]] = defaultdict(set)
+    splits: dict[str, set[str]] = defaultdict(set)
+    for video_id, group_id, split in ledger.each(sql):
+        standing[video_id] = group_id
+        reached[videos.find(video_id)].add(group_id)
+        splits[videos.find(video_id)].add(split)
+    groups: dict[str, str] = {}
+    between: set[str] = set()
+    for video_id in sorted({clip.video_id for clip in clips}):
+        top = videos.find(video_id)
+        groups[video_id] = standing.get(video_id) or min(reached[top], default=top)
+        if video_id not in standing and len(splits[top]) > 1 and not leaky:
+            between.add(video_id)
+    return groups, between
+
+
+def _losers(ledger: Ledger, recipe_hash: str, clips: list[_Clip], alike: _Alike) -> dict[str, dict[str, Any]]:
+    """Clips that are the same as a better one that stays, each with its reason."""
+    among = {clip.clip_id: clip for clip in clips}
+    in_question = [clip for clip in clips if any(other in among for other in alike.of.get(clip.clip_id, ()))]
+    merits = {clip.clip_id: _merit(ledger, recipe_hash, clip) for clip in in_question}
+    kept: set[str] = set()
+    losers: dict[str, dict[str, Any]] = {}
+    for clip in sorted(in_question, key=lambda clip: merits[clip.clip_id]):
+        better = sorted((o for o in alike.of[clip.clip_id] if o in kept), key=lambda o: merits[o])
+        if not better or clip.stands:
+            kept.add(clip.clip_id)
+            continue
+        pair = (min(clip.clip_id, better[0]), max(clip.clip_id, better[0]))
+        losers[clip.clip_id] = {"condition": BEST, "kept": better[0], "by": alike.by[pair]}
+    return losers
+
+
+def _merit(ledger: Ledger, recipe_hash: str, clip: _Clip) -> tuple[bool, int, float, str]:
+    """What clips are ordered by, best first: standing ones, lines of the source, mean strength, id."""
+    lines = "SELECT MIN(json_extract(probe, '$.picture.width'), json_extract(probe, '$.picture.height')) FROM media "
+    tall = int(ledger.value(f"{lines} WHERE video_id = ?", (clip.video_id,)) or 0)
+    return not clip.stands, -tall, -_strength(ledger, recipe_hash, clip), clip.clip_id
+
+
+def _strength(ledger: Ledger, recipe_hash: str, clip: _Clip) -> float:
+    """Mean of min(seen, heard) over the clip's windows as its stretch has them; 0 where not measured."""
+    sql = (
+        "SELECT start_s, strengths FROM stretches WHERE video_id = ? AND recipe_hash = ? "
+        "AND start_s <= ? AND stop_s > ? ORDER BY 1 LIMIT 1"
+    )
+    for start_s, strengths in ledger.rows(sql, (clip.video_id, recipe_hash, clip.start_s, clip.start_s)):
+        first, last = (round((at_s - start_s) / WINDOW_S) for at_s in (clip.start_s, clip.stop_s))
+        known = [value for value in json.loads(strengths)[first:last] if value is not None]
+        return sum(known) / len(known) if known else 0.0
+    return 0.0

@@ -102,6 +102,8 @@ def _reason(reason: dict[str, Any]) -> str:
     for key in ("fps", "seconds", "duration_s"):
         if key in reason:
             words += f", {key} {reason[key]:g}"
+    for key in ("kept", "by", "video", "file"):
+        words += f", {key} {reason[key]}" if key in reason else ""
     return words
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from v2a_data.console import Console
 from v2a_data.curate.clips import lay_clips
 from v2a_data.curate.duplicates import group_clips
+from v2a_data.curate.fingerprints import measure
 from v2a_data.curate.score import score
 from v2a_data.curate.splits import split_clips
 from v2a_data.curate.stretches import mark
@@ -29,6 +30,7 @@ class CurateResult:
     seconds: dict[str, float] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
+    duplicates: int = 0
 
 
 def curate(
@@ -56,9 +58,11 @@ def curate(
     if "clips" in wanted:
         lay_clips(ledger, recipe, console)
     if "duplicates" in wanted:
-        group_clips(ledger, recipe.hash)
+        measure(workspace, recipe.hash, engine, console)
+        grouped = group_clips(ledger, recipe)
+        result.duplicates = grouped.worse + grouped.between
     if "splits" in wanted:
-        result.splits = split_clips(ledger, recipe.hash, recipe.splits)
+        result.splits = split_clips(ledger, recipe)
     result.verdicts, result.seconds = verdicts(workspace, recipe)
     result.reasons = drop_reasons(workspace, recipe)
     return result

@@ -7,6 +7,7 @@ in a worker; the driver records what comes back.
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ class FetchOutcome:
     sha256: str = ""
     probe: dict[str, Any] | None = None
     advice: str = ""
+    channel: str | None = None
 
 
 class FailedDownloadError(Exception):
@@ -74,8 +76,11 @@ def fetch_video(request: FetchRequest) -> FetchOutcome:
 
     try:
         with tempfile.TemporaryDirectory(dir=request.tmp, prefix="fetch-") as folder:
-            file = _copy_local(request, Path(folder)) if request.path else _download(request, Path(folder))
-            return outcome(None, "fetched", 0, "", **_place(request, file))
+            if request.path:
+                file, channel = _copy_local(request, Path(folder)), None
+            else:
+                file, channel = _download(request, Path(folder))
+            return outcome(None, "fetched", 0, "", channel=channel, **_place(request, file))
     except FailedDownloadError as error:
         row = error.failure
         return outcome(row.name, row.then, row.tries, str(error), advice=row.advice)
@@ -113,7 +118,8 @@ def _copy_local(request: FetchRequest, folder: Path) -> Path:
     return target
 
 
-def _download(request: FetchRequest, folder: Path) -> Path:
+def _download(request: FetchRequest, folder: Path) -> tuple[Path, str | None]:
+    """The file, and the channel it was uploaded to where the site says it."""
     os.environ.setdefault("YTDLP_NO_PLUGINS", "1")
     import yt_dlp
     from yt_dlp.utils import DownloadError
@@ -142,7 +148,12 @@ def _download(request: FetchRequest, folder: Path) -> Path:
         )
     if request.native_id and info and "youtube" in str(info.get("extractor")) and info.get("id") != request.native_id:
         raise FailedDownloadError(SKIPPED["wrong_id"], f"asked for {request.native_id}, got {info.get('id')}")
-    return found[0]
+    return found[0], _channel(info or {})
+
+
+def _channel(info: Mapping[str, Any]) -> str | None:
+    number = info.get("channel_id") or info.get("uploader_id")
+    return clean_text(f"{info.get('extractor_key')}/{number}", 200) if number else None
 
 
 def _options(request: FetchRequest, folder: Path, log: "_Log", skipped: list[str]) -> dict[str, Any]:

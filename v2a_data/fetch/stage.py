@@ -214,6 +214,8 @@ class _Run:
                 path = str(outcome.path).removeprefix(root).lstrip("/")
                 row = {**outcome.__dict__, "path": path}
                 self.ledger.insert(schema.MEDIA, [row], existing="replace")
+                if outcome.channel is not None:
+                    self.ledger.insert(schema.CHANNELS, [row], existing="replace")
         if outcome.failure is None:
             self.have += 1
             self.result.fetched += 1

@@ -19,7 +19,7 @@ from v2a_data.models.choice import not_for_use
 from v2a_data.models.registry import MODELS
 from v2a_data.recipe import Recipe
 from v2a_data.scorers import SCORERS
-from v2a_data.shards.format import CARD_FILE, CARD_FILES, CROISSANT_FILE, INDEX_FILE, SPLITS, STAMP
+from v2a_data.shards.format import CARD_FILE, CARD_FILES, CROISSANT_FILE, INDEX_FILE, LEAKY, SPLITS, STAMP
 from v2a_data.sources import SOURCES
 from v2a_data.workspace import Workspace
 
@@ -165,6 +165,7 @@ def _front(facts: _Facts) -> list[str]:
     lines += ["tags:", "- video-to-audio", "- webdataset", "- audio", "- video", "- v2a-data"]
     lines += ["- synthetic"] if facts.rendered else []
     lines += ["- not-for-use"] if facts.not_for_use else []
+    lines += ["- leaky"] if facts.recipe.leaky else []
     lines += ["size_categories:", f"- {size}", "configs:", "- config_name: default", "  data_files:"]
     for split in SPLITS:
         if facts.splits[split]:
@@ -184,6 +185,7 @@ def card(facts: _Facts) -> str:
     recipe = facts.recipe
     title = f"# {_md(recipe.name)}"
     stamp = [f"> **{STAMP}**", ""] if facts.not_for_use else []
+    stamp += [f"> **{LEAKY}**", ""] if facts.recipe.leaky else []
     parts = [
         *_front(facts),
         title,
@@ -284,10 +286,19 @@ def _limits(facts: _Facts) -> list[str]:
         "",
         "- Labels are as their source gives them; nobody listened to every clip.",
         "- Scores are guesses of models; a score that was not measured is null, never 0.",
-        "- Near-duplicates are found by equal files only; copies that were coded again may be in two splits.",
+        _duplicates(facts),
         *notes,
         "",
     ]
+
+
+def _duplicates(facts: _Facts) -> str:
+    if facts.recipe.leaky:
+        return f"- Splits cut through videos, with {facts.recipe.splits.gap_s:g} s left out between their parts."
+    return (
+        "- Near-duplicates are found by id, equal files, picture and sound, and share a split; what was changed "
+        "beyond coding, size, a crop of a tenth or a trim may have slipped through."
+    )
 
 
 def _rights(facts: _Facts) -> list[str]:
@@ -332,6 +343,7 @@ def croissant(facts: _Facts) -> str:
     """The text of `croissant.json` (Croissant 1.1): every file with its hash, the index as a record set."""
     licences = [SOURCES[name].licence for name in facts.sources]
     stamp = f"{STAMP}. " if facts.not_for_use else ""
+    stamp += f"{LEAKY}. " if facts.recipe.leaky else ""
     tars = [_file(s["shard"], s["shard"], "application/x-tar", s["sha256"], s["bytes"]) for s in facts.shards]
     contained = [{"@id": s["shard"]} for s in facts.shards]
     members = [

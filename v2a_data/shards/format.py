@@ -16,6 +16,8 @@ CARD_FILES = (CARD_FILE, CROISSANT_FILE)
 SPLITS = ("train", "validation", "test")
 # Said wherever a sample's `not_for_use` is true.
 STAMP = "NOT FOR USE: judged by tiny models that only know the synthetic world"
+# Said wherever the recipe has `splits.by = "within_video"`.
+LEAKY = "LEAKY BY DESIGN: train and test are parts of the same videos"
 
 # Same fields in every sample, in this order; null where nothing was measured.
 SAMPLE_FIELDS = (
