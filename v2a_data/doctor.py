@@ -124,11 +124,10 @@ def ffmpeg_age(name: str, version: str, fix: str) -> Check:
 
 
 def _media_child() -> Iterator[Check]:
-    import av
-
+    from v2a_data.media.build import ffmpeg_version
     from v2a_data.media.client import MediaChild
 
-    yield ffmpeg_age("PyAV's FFmpeg", av.ffmpeg_version_info, "pip install -U av")
+    yield ffmpeg_age("PyAV's FFmpeg", ffmpeg_version(), "pip install -U av")
     try:
         with MediaChild() as child:
             held = child.confinement()

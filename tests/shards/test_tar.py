@@ -58,16 +58,6 @@ def test_order_of_members_and_time_of_writing_change_nothing(members: list[Membe
     assert {i.type for i in infos} == {tarfile.REGTYPE}
 
 
-def test_the_bytes_are_those_of_the_stock_writer(members: list[Member], tmp_path: Path) -> None:
-    import webdataset
-
-    write_shard(tmp_path / "ours.tar", members)
-    with (tmp_path / "stock.tar").open("wb") as file, webdataset.TarWriter(file, encoder=False, mtime=0) as writer:
-        for member in sorted(members, key=lambda m: m.key):
-            writer.write({"__key__": member.key, "json": member.json(), "mp4": member.media.read_bytes()})
-    assert (tmp_path / "ours.tar").read_bytes() == (tmp_path / "stock.tar").read_bytes()
-
-
 def test_stock_webdataset_reads_it(members: list[Member], tmp_path: Path) -> None:
     import webdataset
 
