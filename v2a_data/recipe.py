@@ -331,7 +331,9 @@ def _check_addresses(source: SourceSection, where: str) -> None:
             raise UsageError(f"{where}.source.label_ids.{label}: an id such as /m/0cmf2, got {number!r}")
     for name, fields in ADDRESSES.items():
         try:
-            found = {field for _, field, _, _ in Formatter().parse(getattr(source, name)) if field is not None}
+            parts = [part[1:] for part in Formatter().parse(getattr(source, name)) if part[1] is not None]
+            # A width would be a way to fill the memory.
+            found = {field if not (form or conversion) else "" for field, form, conversion in parts}
         except ValueError:
             found = {""}
         if not found <= fields:

@@ -117,6 +117,6 @@ def test_what_is_not_the_file_is_not_kept(answers: list, words: str, tmp_path: P
 def test_size_and_scheme_are_bounded(tmp_path: Path) -> None:
     with served(Site("whole")) as url, pytest.raises(FatalError, match="larger than 5000 bytes"):
         http.save(url, tmp_path / "f", 5000)
-    assert not (tmp_path / "f").exists()
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(UsageError, match="only http and https"):
         http.save("file:///etc/passwd", tmp_path / "f", 5000)

@@ -10,11 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from listings import listing
 from rebuilding import call
+from worlds import RECIPE
 
+from v2a_data.console import Console
+from v2a_data.engine import SerialEngine
 from v2a_data.errors import FatalError, NothingError, UsageError
-from v2a_data.fetch import http
+from v2a_data.fetch import http, stage
+from v2a_data.fetch.stage import fetch
+from v2a_data.recipe import load_recipe
 from v2a_data.sources.audioset import AudioSet, heard_share, label_mids, strong_spans
 from v2a_data.sources.audioset_lists import read_segments, read_strong
+from v2a_data.synthetic.server import serve_world
+from v2a_data.synthetic.world import read_world
+from v2a_data.workspace import Workspace
 
 ROWS = [
     ("--4gqARaEJE", "0.000", "10.000", "/m/068hy,/m/07q6cd_,/m/0bt9lr,/m/0jbk"),
@@ -38,6 +46,10 @@ def write(folder: Path, text: str, name: str = "balanced_train_segments.csv") ->
 
 def plain(path: Path) -> list[tuple[str, float, float, str]]:
     return [(r.native, r.start_s, r.stop_s, r.mids) for r in read_segments(path)]
+
+
+def test_a_list_that_promises_nothing_may_be_empty(tmp_path: Path) -> None:
+    assert plain(write(tmp_path, f"# num_ytids=0, num_segs=0\n# {NAMES}")) == []
 
 
 EXPECTED = [(i, float(a), float(b), m) for i, a, b, m in ROWS]
@@ -270,3 +282,26 @@ def test_the_command_lists_ids_and_refuses_a_damaged_list(tmp_path: Path) -> Non
     assert (code, "balanced_train_segments.csv, line 7" in err) == (1, True)
     code, _, err = call(*words, "--set", "source.subset=x", "-w", tmp_path / "w3")
     assert (code, "unknown key 'subset'; did you mean 'subsets'" in err) == (2, True)
+
+
+def test_videos_of_a_served_list_are_fetched_with_their_spans(world: Path, tmp_path: Path, console: Console) -> None:
+    with serve_world(world) as address:
+        over = {
+            "labels": ["Drum"],
+            "source": {
+                "name": "audioset",
+                "audioset_url": f"{address}/us_audioset/youtube_corpus/v1/csv/{{list}}.csv",
+                "watch_url": f"{address}/media/{{id}}.mp4",
+            },
+        }
+        recipe = load_recipe(RECIPE, over)
+        with Workspace.open(tmp_path / "w", "t") as workspace:
+            fetch(workspace, recipe, AudioSet(), SerialEngine(), console, 2)
+            rows = workspace.ledger.rows("SELECT * FROM videos WHERE state = 'fetched'")
+            assert AudioSet().count(("Drum",), stage._listing(workspace, AudioSet(), recipe)) is None
+            cached = [path.name.partition("-")[2] for path in (tmp_path / "w" / "cache" / "audioset").iterdir()]
+    names = {row.native_id for row in read_world(world) if row.label == "Drum"}
+    assert len(rows) == 2
+    assert all(row["native_id"] in names and row["source"] == "audioset" for row in rows)
+    assert all(row["wanted_stop_s"] - row["wanted_start_s"] <= 10.0 for row in rows)
+    assert cached == ["balanced_train_segments.csv"], "the next list is not asked for"

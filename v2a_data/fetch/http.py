@@ -118,6 +118,7 @@ def _append(url: str, part: Path, most_bytes: int, *, resume: bool) -> Answer:
             while block := response.read(_BLOCK_BYTES):
                 got += len(block)
                 if size + got > most_bytes:
+                    part.unlink()
                     raise FatalError(f"{url}: larger than {most_bytes} bytes")
                 file.write(block)
         _check_length(response, got)

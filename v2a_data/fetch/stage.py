@@ -247,9 +247,8 @@ def _listing(workspace: Workspace, source: Source, recipe: Recipe) -> Listing:
     twins = ledger.rows("SELECT message FROM attempts WHERE class = 'duplicate_file'")
     waiting = {row["source_key"]: row["native_id"] for row in rows if row["state"] in WAITING}
     known = {row["source_key"] for row in rows} - waiting.keys() | {row["message"] for row in twins}
-    return Listing(
-        recipe, workspace.root / "cache" / source.name, frozenset(known), waiting, workspace.root / "tmp" / "unpacked"
-    )
+    root = workspace.root.absolute()
+    return Listing(recipe, root / "cache" / source.name, frozenset(known), waiting, root / "tmp" / "unpacked")
 
 
 def _add(ledger: Ledger, video: Video) -> Literal["new", "waiting", "known", "twin"]:

@@ -15,7 +15,7 @@ from v2a_data.schema import WINDOW_S
 from v2a_data.sources.audioset_lists import SegmentRow, read_segments, read_strong
 from v2a_data.sources.base import Label, Listing, Video
 from v2a_data.sources.label_tables import audioset_labels, descendants, label_ids, search
-from v2a_data.sources.segments import Segment, list_file, list_path, need_labels, videos_of
+from v2a_data.sources.segments import Segment, count_of, list_file, list_path, need_labels, videos_of
 
 SEGMENT_LISTS = {
     "balanced": "balanced_train_segments",
@@ -49,7 +49,7 @@ class AudioSet:
         self._wanted(labels, listing.recipe.source)
         if not all(list_path(listing, *where).is_file() for where in _places(listing).values()):
             return None
-        return sum(1 for _ in self._segments(labels, listing))
+        return count_of(self._segments(labels, listing), listing)
 
     def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:
         return videos_of(self.name, self._segments(labels, listing), listing)

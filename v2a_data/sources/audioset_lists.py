@@ -58,7 +58,6 @@ def read_segments(path: Path) -> Iterator[SegmentRow]:
     """Rows of a segments list, one by one. Raises `FatalError` naming line and reason where it would be misread."""
     promised: int | None = None
     rows = number = 0
-    ended = True
     with path.open(encoding="utf-8-sig", errors="replace", newline=None) as file:
         for number, line in enumerate(bounded_lines(file, path), 1):
             match = _ROW.match(line)
@@ -73,14 +72,13 @@ def read_segments(path: Path) -> Iterator[SegmentRow]:
             if row.stop_s <= row.start_s:
                 raise damaged(path, number, f"the segment ends at {row.stop_s:g} s, and starts at {row.start_s:g} s")
             if not line.endswith("\n"):
-                ended = False
                 _check_last(row, path)
             rows += 1
             yield row
     if promised is not None and rows != promised:
         raise damaged(path, number, f"the list ends after {rows} segments, its head promises {promised}")
-    if rows == 0:
-        raise damaged(path, number, "no segments" if ended else "no segments, and an end in the middle")
+    if rows == 0 and promised is None:
+        raise damaged(path, number, "no segments")
 
 
 def _comment(line: str, number: int, path: Path) -> int | None:

@@ -98,6 +98,11 @@ def first_of_each_upload(segments: Iterator[Segment]) -> Iterator[Segment]:
             yield segment
 
 
+def count_of(segments: Iterator[Segment], listing: Listing) -> int:
+    """How many videos `videos_of` would give."""
+    return sum(1 for _ in (segments if listing.recipe.source.input else first_of_each_upload(segments)))
+
+
 def videos_of(source: str, segments: Iterator[Segment], listing: Listing) -> Iterator[Video]:
     """Segments as videos: files where the recipe has an input folder, else by their YouTube ids."""
     if listing.recipe.source.input:

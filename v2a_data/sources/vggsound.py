@@ -16,8 +16,8 @@ from v2a_data.sources.label_tables import label_ids, search, vggsound_labels
 from v2a_data.sources.segments import (
     Segment,
     bounded_lines,
+    count_of,
     damaged,
-    first_of_each_upload,
     list_file,
     list_path,
     need_labels,
@@ -60,8 +60,7 @@ class VGGSound:
         classes(labels)
         if not list_path(listing, _FILE, listing.recipe.source.vggsound_url).is_file():
             return None
-        segments = self._segments(labels, listing)
-        return sum(1 for _ in (segments if listing.recipe.source.input else first_of_each_upload(segments)))
+        return count_of(self._segments(labels, listing), listing)
 
     def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:
         return videos_of(self.name, self._segments(labels, listing), listing)
