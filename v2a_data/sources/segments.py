@@ -126,12 +126,12 @@ def videos_of(source: str, segments: Iterator[Segment], listing: Listing) -> Ite
 
 def _from_files(source: str, segments: Iterator[Segment], listing: Listing) -> Iterator[Video]:
     folder = listing.input_folder(f"the source {source!r} was given no folder")
-    assert listing.scratch is not None
+    scratch = listing.scratch or listing.cache / "unpacked"
     wanted: dict[str, list[Segment]] = defaultdict(list)
     for item in segments:
         wanted[item.native].append(item)
     done: set[str] = set()
-    for file in media_below(folder, listing.scratch, listing.recipe.fetch.max_bytes):
+    for file in media_below(folder, scratch, listing.recipe.fetch.max_bytes):
         if isinstance(file, Unreadable):
             yield unreadable(source, file.key, (), 0, ItemError("unreadable", file.message))
             continue
