@@ -9,6 +9,7 @@ import pytest
 sys.path[:0] = [
     str(Path(__file__).parent),
     str(Path(__file__).parent / "fetch"),
+    str(Path(__file__).parent / "sources"),
     str(Path(__file__).parent / "scorers"),
     str(Path(__file__).parent / "models"),
 ]

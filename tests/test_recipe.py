@@ -149,6 +149,16 @@ def test_no_table_ends_in_another_error(value: object) -> None:
         ({"fetch": {"target_videos": -4}}, "fetch.target_videos: from 1"),
         ({"clips": {"max_per_video": -1}}, "clips.max_per_video: from 1"),
         ({"source": {"label_url": "http://x/{foo}"}}, "source.label_url: an address with {mid}"),
+        ({"source": {"ave_url": "http://x/{foo}"}}, "source.ave_url: an address without braces"),
+        (
+            {"source": {"shard_url": "http://x/{file!r:{file}}{0}"}},
+            "source.shard_url: an address with {file} and {kind}",
+        ),
+        ({"source": {"label_url": "http://x/{mid:>9999999999}"}}, "source.label_url: an address with {mid}"),
+        ({"source": {"label_url": "http://x/{mid!r}"}}, "source.label_url: an address with {mid}"),
+        ({"source": {"lookup_sleep_s": -1}}, "source.lookup_sleep_s: from 0 to 3600, got -1"),
+        ({"source": {"without": ["a\x1b[2J"]}}, "source: subsets and without hold printable text"),
+        ({"source": {"file_names": "yt"}}, "source.file_names: 'yt' is none of 'own', 'youtube'"),
         ({"source": {"lookup_url": "http://x/{id.__class__.__mro__}"}}, "source.lookup_url"),
     ],
 )

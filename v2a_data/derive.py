@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from v2a_data.ids import slug
 from v2a_data.recipe import Table
 from v2a_data.sources.base import Label
-from v2a_data.sources.label_tables import audioset_labels, find, youtube8m_labels
+from v2a_data.sources.label_tables import audioset_labels, find, label_ids, youtube8m_labels
 
 # What videos of a label often show instead of it, whatever the label.
 GENERIC = (
@@ -62,10 +62,10 @@ def off_prompts(label: str) -> list[str]:
 
 
 def audio_classes(label: str) -> list[str]:
-    """AudioSet ids of the label, found by its name or by the id it shares with YouTube-8M."""
+    """AudioSet ids of the label: by the alias table, by its name, or by the id it shares with YouTube-8M."""
     for name in (label, label.removesuffix("s"), f"{label}s"):
-        if found := find(audioset_labels(), name):
-            return [found.id]
+        if ids := label_ids(name, audioset_labels()):
+            return list(ids)
     other = find(youtube8m_labels(), label)
     shared = find(audioset_labels(), other.id) if other else None
     return [shared.id] if shared else []
@@ -88,10 +88,13 @@ def _toys(label: str) -> list[Label]:
 
 
 def _siblings(label: str) -> list[Label]:
-    """The most frequent labels of the same verticals that share no word with this one."""
+    """The most frequent labels of the same verticals that share no word with this one.
+
+    For a label that YouTube-8M does not have, those beside it in AudioSet's ontology.
+    """
     own = find(youtube8m_labels(), label)
     if own is None:
-        return []
+        return _beside(label)
     words = _words(label)
     close = (
         item
@@ -100,6 +103,13 @@ def _siblings(label: str) -> list[Label]:
     )
     ranked = sorted(close, key=lambda item: (-len(set(item.parents) & set(own.parents)), -(item.count or 0)))
     return ranked[:_SIBLINGS]
+
+
+def _beside(label: str) -> list[Label]:
+    """Labels of AudioSet that have a parent in common with this one, and are not it."""
+    own = set(audio_classes(label))
+    parents = {parent for item in audioset_labels() if item.id in own for parent in item.parents}
+    return [item for item in audioset_labels() if parents & set(item.parents) and item.id not in own][:_SIBLINGS]
 
 
 def _with_article(label: str) -> str:

@@ -23,10 +23,10 @@ from v2a_data.ids import check_video_id, clean_text, clip_id, is_youtube_id
 from v2a_data.ledger import encode_json
 from v2a_data.memory import at_most
 from v2a_data.models.choice import not_for_use
-from v2a_data.recipe import Recipe, SourceSection, build_recipe, to_table
+from v2a_data.recipe import ADDRESSES, Recipe, SourceSection, build_recipe, to_table
 from v2a_data.shards.format import LEAKY, SAMPLE_FIELDS, SPLITS, STAMP
 from v2a_data.shards.read import Entry, open_shards
-from v2a_data.sources import SOURCES
+from v2a_data.sources import OF_FILES, SOURCES
 from v2a_data.workspace import Workspace
 
 FORMAT = "v2a-data manifest"
@@ -44,10 +44,9 @@ _MAX_VALUE_BYTES = 20_000
 _MAX_LABELS = 100
 # Keys of a recipe that stay on the machine: whoever rebuilds has folders, and decides which hosts are asked how often.
 _PRIVATE = {
-    "source": ("input", "label_url", "lookup_url", "watch_url"),
+    "source": ("input", "lists", "lookup_sleep_s", *ADDRESSES),
     "fetch": ("target_videos", "sleep_s", "extractors", "hosts"),
 }
-_OFFLINE = {"lo": "local", "sy": "synthetic"}
 _JSON_COLUMNS = tuple(c.name for c in schema.MANIFEST.columns if c.kind == "json")
 _HEX64 = re.compile(r"[0-9a-f]{64}\Z")
 _VERSION = re.compile(r"[0-9A-Za-z.+_-]{1,40}\Z")
@@ -106,7 +105,7 @@ class Manifest:
     @property
     def offline(self) -> bool:
         """True where no video has to be asked for at a site."""
-        return all(row["video_id"][:2] in _OFFLINE for row in self.videos())
+        return all(row["video_id"][:2] in ("lo", "sy") for row in self.videos())
 
 
 @dataclass(frozen=True)
@@ -338,6 +337,9 @@ def _check_rows(path: Path, recipe: Recipe) -> None:
         with _reading(path), at_most():
             batch = next(batches, None)
         if batch is None:
+            # The head of a page has no checksum: damaged, it can hide all that follows.
+            if number != file.metadata.num_rows:
+                raise UsageError(f"{path}: damaged: {number} of its {file.metadata.num_rows} rows can be read")
             return
         columns: dict[str, list[Any]] = {}
         for name in schema.MANIFEST.names:
@@ -453,7 +455,8 @@ class _Checks:
         if not _is_video_id(video_id) or video_id.startswith("y8-"):
             return "video_id", "expected a video id"
         kind, rest = video_id[:2], video_id[3:]
-        if _OFFLINE.get(kind, row["source"]) != row["source"] or (kind == "yt" and row["source"] in _OFFLINE.values()):
+        homes = {"lo": OF_FILES, "sy": ("synthetic",)}.get(kind) or set(SOURCES) - {"local", "synthetic"}
+        if row["source"] not in homes:
             return "source", f"does not have videos such as {video_id}"
         if native is not None and not _text(1000)(native):
             return "native_id", "expected clean text"

@@ -27,6 +27,7 @@ _LABEL_ID = re.compile(r"/[mgt]/[A-Za-z0-9_]{1,20}")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 # Numbers outside of these are slips: [lowest, highest] by key.
 _RANGES: dict[str, tuple[float, float]] = {
+    "source.lookup_sleep_s": (0, 3600),
     "fetch.target_videos": (1, 1e9),
     "fetch.sleep_s": (0, 86_400),
     "fetch.max_duration_s": (1, 1e6),
@@ -45,6 +46,18 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 # Keys that came after datasets were made: at their defaults they leave a recipe's hash as it was.
 _LATER = {"splits": ("by", "gap_s", "exclude"), "duplicates": ("keep",)}
+# Templates of `[source]`, each with what is put into it.
+ADDRESSES: dict[str, frozenset[str]] = {
+    "label_url": frozenset({"mid"}),
+    "lookup_url": frozenset({"prefix", "id"}),
+    "plan_url": frozenset({"version", "kind", "subset"}),
+    "shard_url": frozenset({"version", "kind", "subset", "file"}),
+    "audioset_url": frozenset({"list"}),
+    "strong_url": frozenset({"list"}),
+    "vggsound_url": frozenset(),
+    "ave_url": frozenset(),
+    "watch_url": frozenset({"id"}),
+}
 Table = dict[str, Any]
 
 
@@ -52,14 +65,29 @@ Table = dict[str, Any]
 class SourceSection:
     """Where ids come from. The addresses are templates; tests and the demo point them at loopback.
 
-    `label_ids` holds the source's ids of labels that its table does not have, or has under another name.
+    `input` is a folder of media, `lists` one of the source's own list files, which are then not downloaded. `subsets`
+    are the lists to take (empty: the source's usual ones). Segments that AudioSet also lists under a label of
+    `without`, or under one below it, are left out. `label_ids` holds the source's ids of labels that its table does
+    not have, or has under another name. `lookup_sleep_s` is the pause before each lookup of an id.
     """
 
     name: str = "youtube8m"
     input: str | None = None
+    lists: str | None = None
+    subsets: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    route: Literal["lookup", "records"] = "lookup"
+    file_names: Literal["own", "youtube"] = "own"
     label_ids: dict[str, str] = field(default_factory=dict)
+    lookup_sleep_s: float = 0.1
     label_url: str = "https://storage.googleapis.com/data.yt8m.org/2/j/v/{mid}.js"
     lookup_url: str = "https://storage.googleapis.com/data.yt8m.org/2/j/i/{prefix}/{id}.js"
+    plan_url: str = "http://data.yt8m.org/{version}/download_plans/{kind}_{subset}.json"
+    shard_url: str = "http://us.data.yt8m.org/{version}/{kind}/{subset}/{file}"
+    audioset_url: str = "https://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv/{list}.csv"
+    strong_url: str = "https://storage.googleapis.com/us_audioset/youtube_corpus/strong/{list}.tsv"
+    vggsound_url: str = "https://www.robots.ox.ac.uk/~vgg/data/vggsound/vggsound.csv"
+    ave_url: str = "https://raw.githubusercontent.com/YapengTian/AVE-ECCV18/master/data/Annotations.txt"
     watch_url: str = "https://www.youtube.com/watch?v={id}"
 
 
@@ -334,6 +362,8 @@ def _check(recipe: Recipe, where: str) -> None:
         raise UsageError(f"{where}.labels: a label is printable text, got {list(recipe.labels)!r}")
     _check_ranges(recipe, where)
     _check_addresses(recipe.source, where)
+    if any(not text or clean_text(text) != text for text in (*recipe.source.subsets, *recipe.source.without)):
+        raise UsageError(f"{where}.source: subsets and without hold printable text")
     if clips.seconds < 2 or clips.seconds % 2:
         raise UsageError(f"{where}.clips.seconds: a clip is whole windows of 2 s, got {clips.seconds:g}")
     if (shard.rate_hz / shard.fps).denominator != 1:
@@ -363,14 +393,17 @@ def _check_addresses(source: SourceSection, where: str) -> None:
     for label, number in source.label_ids.items():
         if not _LABEL_ID.fullmatch(number):
             raise UsageError(f"{where}.source.label_ids.{label}: an id such as /m/0cmf2, got {number!r}")
-    for name, fields in {"label_url": {"mid"}, "lookup_url": {"prefix", "id"}, "watch_url": {"id"}}.items():
+    for name, fields in ADDRESSES.items():
         try:
-            found = {field for _, field, _, _ in Formatter().parse(getattr(source, name)) if field is not None}
+            parts = [part[1:] for part in Formatter().parse(getattr(source, name)) if part[1] is not None]
+            # A width would be a way to fill the memory.
+            found = {field if not (form or conversion) else "" for field, form, conversion in parts}
         except ValueError:
             found = {""}
         if not found <= fields:
             wanted = " and ".join("{" + field + "}" for field in sorted(fields))
-            raise UsageError(f"{where}.source.{name}: an address with {wanted} and no other braces")
+            words = f"with {wanted} and no other braces" if fields else "without braces"
+            raise UsageError(f"{where}.source.{name}: an address {words}")
 
 
 def parse_sets(sets: Sequence[str]) -> Table:

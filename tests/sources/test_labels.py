@@ -1,17 +1,27 @@
 """Label names resolve offline in both tables, with what is known of the public files."""
 
+import json
+
 import pytest
+from rebuilding import run
 
 from v2a_data.derive import audio_classes, derived_table, off_prompts, on_prompts
 from v2a_data.recipe import build_recipe
 from v2a_data.sources.label_tables import (
+    aliases,
     ancestors,
     audioset_labels,
+    ave_labels,
     descendants,
     find,
+    label_ids,
     make_audioset,
+    make_ave,
+    make_vggsound,
     make_youtube8m,
     search,
+    vegas_labels,
+    vggsound_labels,
     youtube8m_labels,
 )
 
@@ -19,6 +29,11 @@ from v2a_data.sources.label_tables import (
 def test_tables_are_the_public_ones() -> None:
     assert len(youtube8m_labels()) == 3862
     assert len(audioset_labels()) == 632
+    assert len(vggsound_labels()) == 309
+    assert sum(label.count for label in vggsound_labels()) == 199_176
+    assert find(vggsound_labels(), "playing volleyball").count == 991
+    assert len(ave_labels()) == 28
+    assert sum(label.count for label in ave_labels()) == 4143
     assert sum(not label.name for label in youtube8m_labels()) == 56
     airplane = find(youtube8m_labels(), "Airplane")
     assert (airplane.id, airplane.count, airplane.parents) == (
@@ -67,6 +82,70 @@ def test_any_label_gets_a_recipe_that_loads(label: str) -> None:
     assert recipe.scorers["clip_topic"].labels[label].on
 
 
+TABLES = {
+    "youtube8m": youtube8m_labels,
+    "audioset": audioset_labels,
+    "vggsound": vggsound_labels,
+    "ave": ave_labels,
+}
+
+
+def test_every_alias_is_a_label_of_its_source() -> None:
+    assert len(aliases()) > 20
+    for name, by in aliases().items():
+        for source, labels in TABLES.items():
+            assert set(by[source]) <= {label.id for label in labels()}, (name, source)
+        assert len(by["youtube8m"]) <= 1
+        found = find(youtube8m_labels(), name)
+        assert found is None or by["youtube8m"] == (found.id,), "an alias agrees with the name itself"
+    folders = "baby_cry chainsaw dog drum fireworks helicopter printer rail_transport snoring water_flowing"
+    assert sorted(label.id for label in vegas_labels()) == folders.split()
+    assert all(aliases()[label.name]["audioset"] for label in vegas_labels())
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("Printers", {"youtube8m": "/m/01m4t", "audioset": "/m/01m4t", "vggsound": "printer printing"}),
+        ("baby_cry", {"audioset": "/t/dd00002", "vggsound": "baby crying", "ave": "Baby cry, infant cry"}),
+        (
+            "Helicopter",
+            {"youtube8m": "/m/09ct_", "audioset": "/m/09ct_", "vggsound": "helicopter", "ave": "Helicopter"},
+        ),
+        ("airplane flyby", {"vggsound": "airplane flyby"}),
+        ("Poster", {"youtube8m": "/m/01n5jq"}),
+    ],
+)
+def test_one_name_has_its_ids_in_every_source(label: str, expected: dict[str, str]) -> None:
+    found = {source: label_ids(label, labels()) for source, labels in TABLES.items()}
+    assert {source: ids[0] for source, ids in found.items() if ids} == expected
+
+
+def test_the_command_shows_ids_and_counts_per_source() -> None:
+    labels = json.loads(run("labels", "helicopter", "--json"))["labels"]
+    shown = {(label["source"], label["id"]): label["count"] for label in labels}
+    assert shown[("youtube8m", "/m/09ct_")] == 8820
+    assert shown[("audioset", "/m/09ct_")] is None
+    assert shown[("vggsound", "helicopter")] == 1050
+    assert shown[("ave", "Helicopter")] == 178
+    assert ("vegas", "helicopter") in shown
+    crying = {(label["source"], label["id"]) for label in json.loads(run("labels", "baby crying", "--json"))["labels"]}
+    assert crying == {
+        ("vggsound", "baby crying"),
+        ("vegas", "baby_cry"),
+        ("audioset", "/t/dd00002"),
+        ("ave", "Baby cry, infant cry"),
+    }
+
+
+def test_siblings_are_negatives_where_youtube8m_has_no_such_label() -> None:
+    off = off_prompts("Baby crying")
+    assert not any("cry" in prompt and "infant" in prompt for prompt in off)
+    beside = [label.name for label in audioset_labels() if "/m/0463cq4" in label.parents]
+    assert beside == ["Baby cry, infant cry", "Whimper"]
+    assert "a whimper" in off
+
+
 def test_tables_are_made_from_the_public_forms(tmp_path) -> None:
     vocabulary = tmp_path / "v.csv"
     vocabulary.write_text(
@@ -82,3 +161,13 @@ def test_tables_are_made_from_the_public_forms(tmp_path) -> None:
         "/m/0b,,3,Games|Sports",
     ]
     assert (tmp_path / "audioset_labels.csv").read_text().splitlines()[2:] == ["/m/1,A,,", '/m/2,"B, b",,/m/1']
+    stat = tmp_path / "stat.csv"
+    stat.write_text('"bird chirping, tweeting",1050,animals\nairplane,506,vehicle')
+    events = tmp_path / "a.txt"
+    events.write_text("B&RUhOCu3LNXM&good&0&10\nA, b&RUhOCu3LNXN&good&0&10\nB&RUhOCu3LNXO&good&0&10\n")
+    assert (make_vggsound(stat, tmp_path), make_ave(events, tmp_path)) == (2, 2)
+    assert (tmp_path / "vggsound_labels.csv").read_text().splitlines()[2:] == [
+        '"bird chirping, tweeting","bird chirping, tweeting",1050,animals',
+        "airplane,airplane,506,vehicle",
+    ]
+    assert (tmp_path / "ave_labels.csv").read_text().splitlines()[2:] == ['"A, b","A, b",1,', "B,B,2,"]

@@ -64,6 +64,16 @@ def test_local_files_are_known_by_their_bytes_alone(made: Path, tmp_path: Path) 
     assert list(found.videos((), listing(folder, known=frozenset({video_id})))) == []
 
 
+def test_files_may_come_from_mirrors_of_lists(made: Path, tmp_path: Path) -> None:
+    sha256 = hashlib.sha256(b"x").hexdigest()
+    video_id = f"lo-{sha256[:16]}"
+    about = {"video_id": video_id, "native_id": "-0DdlOuIFUI", "key": f"{video_id}_000000000", "media_sha256": sha256}
+    assert source(made, tmp_path, **about, source="vggsound").offline
+    for name in ("youtube8m", "synthetic", "ids"):
+        with pytest.raises(UsageError, match="column 'source'"):
+            source(made, tmp_path, **about, source=name)
+
+
 def test_a_name_leads_nowhere_outside_of_the_input(made: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.mp4").write_bytes(b"x")
     (tmp_path / "in" / ".hidden").mkdir(parents=True)

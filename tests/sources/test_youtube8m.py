@@ -198,3 +198,36 @@ def test_a_site_that_says_429_again_and_again_stops_the_run(monkeypatch: pytest.
     with pytest.raises(SiteStopError, match="HTTP 429 4 times"):
         http.get("http://127.0.0.1:9/x")
     assert sum(25 <= seconds <= 31 for seconds in waited) == 3
+
+
+def test_a_whole_list_resolves_in_steps_each_id_asked_once_and_paced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"{i:04d}" for i in range(600)]
+    asked: list[str] = []
+    waits: list[float] = []
+
+    def answer(url: str) -> http.Answer:
+        if "/j/v/" in url:
+            return http.Answer(200, f'p("05czz6l",{json.dumps(keys)});'.encode())
+        key = url.removesuffix(".js")[-4:]
+        asked.append(key)
+        if int(key) % 4 == 0:
+            return http.Answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        return http.Answer(200, f'i("{key}","id_of__{key}");'.encode())
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return True
+
+    monkeypatch.setattr("v2a_data.sources.youtube8m.get", answer)
+    monkeypatch.setattr("v2a_data.sources.youtube8m.pause", wait)
+    recipe = replace(load_recipe(RECIPE, {"source": {"lookup_sleep_s": 0.1}}), labels=("Airplane",))
+    assert SourceSection().lookup_sleep_s == 0.1
+    for limit in (1, 250, 250, None, None):
+        with Workspace.open(tmp_path / "w", "t") as workspace:
+            list_only(workspace, recipe, YouTube8M(), limit)
+            counts = workspace.ledger.counts("videos", "state")
+    assert counts == {"gone": 150, "listed": 450}
+    assert asked == keys
+    assert waits == [0.1] * 600

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 def fetch(
     common: Common,
     label: Annotated[list[str] | None, typer.Option("--label", help="A label; may be given several times.")] = None,
-    source: Annotated[str | None, typer.Option("--source", help="youtube8m, local, synthetic, ids.")] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="youtube8m, audioset, vggsound, local, … (README).")
+    ] = None,
     input: Annotated[
-        str | None, typer.Option("--input", metavar="PATH", help="Folder of the sources local and synthetic.")
+        str | None, typer.Option("--input", metavar="PATH", help="Folder of media, or of a mirror of a list.")
     ] = None,
     ids_only: Annotated[bool, typer.Option("--ids-only", help="List ids, download nothing.")] = False,
     ids_file: Annotated[

@@ -19,10 +19,9 @@ def labels(
     v2a-data labels helicopter
     """
     from v2a_data.console import table
-    from v2a_data.sources.label_tables import all_labels
-    from v2a_data.sources.label_tables import search as find
+    from v2a_data.sources.label_tables import search_all
 
-    found = list(find(all_labels(), search))
+    found = list(search_all(search))
     if not found:
         raise NothingError(f"no label holds {search!r}", hint="`v2a-data labels` lists all of them")
     rows = [

@@ -114,7 +114,10 @@ def _copy_local(request: FetchRequest, folder: Path) -> Path:
     target = folder / f"media{source.suffix}"
     if not source.is_file():
         raise ItemError("missing_file", str(source))
-    link_or_copy(source.resolve(), target)
+    if source.is_relative_to(request.tmp):
+        os.replace(source, target)  # unpacked from an archive, for this alone
+    else:
+        link_or_copy(source.resolve(), target)
     return target
 
 

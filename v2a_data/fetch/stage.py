@@ -19,13 +19,13 @@ from v2a_data.ledger import Ledger, encode_json
 from v2a_data.progress import Progress, duration
 from v2a_data.recipe import Recipe
 from v2a_data.runs import now
+from v2a_data.sources import OF_FILES
 from v2a_data.sources.base import Listing, Source, Video
 from v2a_data.workspace import Workspace
 
 # About one YouTube-8M video (207 s) at 360 lines with AAC, and the time it takes beside the sleeps.
 _MB_PER_VIDEO = 23.0
 _SECONDS_PER_VIDEO = 8.0
-OFFLINE = ("local", "synthetic")
 WAITING = ("listed", "later")
 
 
@@ -43,12 +43,13 @@ class FetchResult:
 
 def parallel(recipe: Recipe, source: Source) -> bool:
     """Whether several videos may be fetched at once: not from a site that wants pauses."""
-    return recipe.fetch.sleep_s[1] == 0 or _offline(source)
+    return recipe.fetch.sleep_s[1] == 0 or _offline(recipe, source)
 
 
-def _offline(source: Source) -> bool:
+def _offline(recipe: Recipe, source: Source) -> bool:
     """Whether everything that the source lists is a file."""
-    return source.name in OFFLINE or bool(getattr(source, "offline", False))
+    given = recipe.source.input is not None and source.name in OF_FILES
+    return given or source.name in ("local", "synthetic") or bool(getattr(source, "offline", False))
 
 
 def expected(workspace: Workspace, recipe: Recipe, source: Source) -> int | None:
@@ -66,7 +67,7 @@ def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: i
     labels = ", ".join(recipe.labels) or "all labels"
     count = "" if listed is None else f"{listed} "
     start = f"{source.name} lists {count}videos of {labels}; {have} are here"
-    if _offline(source):
+    if _offline(recipe, source):
         return f"{start}; {videos} to link or copy"
     if parallel(recipe, source):
         return f"{start}; up to {videos} to fetch"
@@ -85,11 +86,12 @@ def list_only(workspace: Workspace, recipe: Recipe, source: Source, limit: int |
     """List ids into the ledger without downloading, up to `limit` new ones."""
     result = FetchResult()
     with stop_signals() as stop:
-        for video in source.videos(recipe.labels, _listing(workspace, source, recipe)):
-            if limit is not None and result.listed >= limit:
-                break
+        videos = source.videos(recipe.labels, _listing(workspace, source, recipe))
+        # The limit is looked at first: listing one more may ask a site.
+        while (limit is None or result.listed < limit) and (video := next(videos, None)) is not None:
             result.listed += _add(workspace.ledger, video) == "new"
             stop.check()
+        stop.check()
     result.states = workspace.ledger.counts("videos", "state")
     return result
 
@@ -247,7 +249,8 @@ def _listing(workspace: Workspace, source: Source, recipe: Recipe) -> Listing:
     twins = ledger.rows("SELECT message FROM attempts WHERE class = 'duplicate_file'")
     waiting = {row["source_key"]: row["native_id"] for row in rows if row["state"] in WAITING}
     known = {row["source_key"] for row in rows} - waiting.keys() | {row["message"] for row in twins}
-    return Listing(recipe, workspace.root / "cache" / source.name, frozenset(known), waiting)
+    root = workspace.root.absolute()
+    return Listing(recipe, root / "cache" / source.name, frozenset(known), waiting, root / "tmp" / "unpacked")
 
 
 def _add(ledger: Ledger, video: Video) -> Literal["new", "waiting", "known", "twin"]:

@@ -44,13 +44,15 @@ class Listing:
     """What a source needs to list.
 
     `cache` is a folder for lists that it downloads; keys in `known` are done with; `resolved` maps
-    keys that are listed and still to be fetched to their native ids.
+    keys that are listed and still to be fetched to their native ids. Media that a source unpacks go
+    to `scratch`, from where they are moved and not linked.
     """
 
     recipe: Recipe
     cache: Path
     known: frozenset[str] = frozenset()
     resolved: Mapping[str, str | None] = field(default_factory=dict)
+    scratch: Path | None = None
 
     def input_folder(self, why: str) -> Path:
         """The folder that `--input` names. Raises `UsageError`, with `why` one is needed, where there is none."""

@@ -2,12 +2,15 @@
 
 The tables hold names, ids, counts and parent links only. To make them again from your own copies:
 
-    python -m v2a_data.sources.label_tables vocabulary.csv ontology.json OUT_FOLDER
+    python -m v2a_data.sources.label_tables vocabulary.csv ontology.json stat.csv Annotations.txt OUT_FOLDER
+
+`aliases.csv` is written by hand: which labels of the sources mean the same thing, where their names differ.
 """
 
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +20,9 @@ from v2a_data.sources.base import Label
 
 YOUTUBE8M_FILE = "youtube8m_labels.csv"
 AUDIOSET_FILE = "audioset_labels.csv"
+VGGSOUND_FILE = "vggsound_labels.csv"
+AVE_FILE = "ave_labels.csv"
+ALIASES_FILE = "aliases.csv"
 _SEPARATOR = "|"
 
 
@@ -32,9 +38,70 @@ def audioset_labels() -> tuple[Label, ...]:
     return tuple(_read(resources.manifests() / AUDIOSET_FILE, "audioset"))
 
 
+@cache
+def vggsound_labels() -> tuple[Label, ...]:
+    """VGGSound's 309 classes, which are their own ids; `parents` is their group."""
+    return tuple(_read(resources.manifests() / VGGSOUND_FILE, "vggsound"))
+
+
+@cache
+def ave_labels() -> tuple[Label, ...]:
+    """AVE's 28 categories, which are their own ids; counts are rows of its list."""
+    return tuple(_read(resources.manifests() / AVE_FILE, "ave"))
+
+
+@cache
+def vegas_labels() -> tuple[Label, ...]:
+    """VEGAS' 10 categories; ids are the folders that hold them."""
+    return tuple(Label("vegas", ids["vegas"][0], name) for name, ids in aliases().items() if ids["vegas"])
+
+
+@cache
+def aliases() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Name → source → ids of the labels that mean it there."""
+    path = resources.manifests() / ALIASES_FILE
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    split = {row["name"]: {source: row[source].split(_SEPARATOR) for source in row if source != "name"} for row in rows}
+    return {name: {key: tuple(i for i in ids if i) for key, ids in by.items()} for name, by in split.items()}
+
+
+def alias_ids(label: str, source: str) -> tuple[str, ...]:
+    """Ids of a source's labels that mean a name of the alias table, or a label of VEGAS; none: ()."""
+    wanted = label.strip().casefold()
+    for name, by in aliases().items():
+        if wanted == name.casefold() or wanted in by["vegas"]:
+            return by.get(source, ())
+    return ()
+
+
+def label_ids(label: str, labels: tuple[Label, ...]) -> tuple[str, ...]:
+    """Ids of a label in one source: the id itself as it is written there, what the alias table says, or the label with
+    this name or synonym; none: ()."""
+    if any(item.id == label for item in labels):
+        return (label,)
+    found = find(labels, label)
+    return alias_ids(label, labels[0].source) or ((found.id,) if found else ())
+
+
 def all_labels() -> tuple[Label, ...]:
     """The labels of every source that has a table."""
-    return youtube8m_labels() + audioset_labels()
+    return youtube8m_labels() + audioset_labels() + vggsound_labels() + vegas_labels() + ave_labels()
+
+
+def search_all(query: str | None) -> Iterator[Label]:
+    """`search` over every source, and after it the labels that mean the same by the alias table."""
+    found = list(search(all_labels(), query))
+    yield from found
+    wanted = (query or "").strip().casefold()
+    if not wanted:
+        return
+    named = {(label.source, label.id) for label in found}
+    for name, by in aliases().items():
+        if wanted in name.casefold():
+            means = {(source, i) for source, ids in by.items() for i in ids} - named
+            yield from (label for label in all_labels() if (label.source, label.id) in means)
+            named |= means
 
 
 def search(labels: tuple[Label, ...], query: str | None) -> Iterator[Label]:
@@ -79,9 +146,9 @@ def ancestors(mid: str) -> tuple[str, ...]:
 
 
 def _synonyms(label: Label) -> tuple[str, ...]:
-    """The whole name; in AudioSet also its parts, which writes "Fixed-wing aircraft, airplane"."""
+    """The whole name; also its parts where a source writes "Fixed-wing aircraft, airplane"."""
     name = label.name.casefold()
-    parts = name.split(",") if label.source == "audioset" else []
+    parts = name.split(",") if label.source in ("audioset", "vggsound", "ave") else []
     return (name, *(part.strip() for part in parts)) if name else ()
 
 
@@ -129,10 +196,28 @@ def make_audioset(ontology: Path, out: Path) -> int:
     return len(rows)
 
 
+def make_vggsound(stat: Path, out: Path) -> int:
+    """`stat.csv` of VGGSound → `vggsound_labels.csv`; returns the number of classes."""
+    with stat.open(newline="", encoding="utf-8") as file:
+        rows = [(name, name, count, group) for name, count, group in csv.reader(file)]
+    _write(out / VGGSOUND_FILE, "VGGSound: class names, counts, groups. University of Oxford, CC BY 4.0.", rows)
+    return len(rows)
+
+
+def make_ave(annotations: Path, out: Path) -> int:
+    """`Annotations.txt` of AVE → `ave_labels.csv`; returns the number of categories."""
+    counts = Counter(line.split("&")[0] for line in annotations.read_text(encoding="utf-8").splitlines())
+    rows = [(name, name, str(count), "") for name, count in sorted(counts.items())]
+    _write(out / AVE_FILE, "AVE: category names and counts of rows; the names are AudioSet's, CC BY 4.0.", rows)
+    return len(rows)
+
+
 def main(arguments: list[str]) -> None:
-    """`vocabulary.csv ontology.json OUT_FOLDER`."""
-    vocabulary, ontology, out = (Path(argument) for argument in arguments)
-    sys.stderr.write(f"{make_youtube8m(vocabulary, out)} + {make_audioset(ontology, out)} labels\n")
+    """`vocabulary.csv ontology.json stat.csv Annotations.txt OUT_FOLDER`."""
+    vocabulary, ontology, stat, annotations, out = (Path(argument) for argument in arguments)
+    numbers = [make_youtube8m(vocabulary, out), make_audioset(ontology, out)]
+    numbers += [make_vggsound(stat, out), make_ave(annotations, out)]
+    sys.stderr.write(f"{' + '.join(map(str, numbers))} labels\n")
 
 
 if __name__ == "__main__":

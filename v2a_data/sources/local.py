@@ -1,17 +1,23 @@
 """A folder of one's own videos. The label is the parent folder's name, or the one asked for."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from v2a_data.errors import NothingError
+from v2a_data.errors import ItemError, NothingError
 from v2a_data.files import sha256_file
 from v2a_data.ids import clean_text, local_video_id
 from v2a_data.sources.base import Label, Listing, Video
+from v2a_data.sources.files import Unreadable, files_below, is_tar, media_below, text_of
+from v2a_data.sources.segments import unreadable
+from v2a_data.sources.uploads import upload_of
 
 
 class Local:
-    """Every regular file below a folder, hidden ones left out; what is not media is recorded as such."""
+    """Every regular file below a folder, hidden ones left out; what is not media is recorded as such.
+
+    Of tars the videos in them. Where the recipe's `source.file_names` is "youtube", the YouTube id in a file's name
+    becomes its native id.
+    """
 
     name = "local"
     licence = "as the owner of the files says"
@@ -22,58 +28,48 @@ class Local:
         return iter(())
 
     def count(self, labels: tuple[str, ...], listing: Listing) -> int | None:
-        return len(_files(listing))
+        """The number of files; null where there is a tar, which would have to be read through."""
+        files = _files(listing.input_folder("the source 'local' needs a folder"))
+        return None if any(map(is_tar, files)) else len(files)
 
     def videos(self, labels: tuple[str, ...], listing: Listing) -> Iterator[Video]:
         folder = listing.input_folder("the source 'local' needs a folder")
-        for position, path in enumerate(_files(listing)):
-            key = _text(path.relative_to(folder).as_posix())
-            if key in listing.known:
+        _files(folder)
+        scratch = listing.scratch or listing.cache / "unpacked"
+        for position, file in enumerate(media_below(folder, scratch, listing.recipe.fetch.max_bytes)):
+            if file.key in listing.known:
                 continue
-            folder_name = _folder_label(path)
+            folder_name = _label(file.folder)
             names = (folder_name,) if folder_name in labels or not labels else labels
+            if isinstance(file, Unreadable):
+                yield unreadable(self.name, file.key, names, position, ItemError("unreadable", file.message))
+                continue
             try:
+                path = file.take()
                 video_id = local_video_id(sha256_file(path))
+            except ItemError as error:
+                yield unreadable(self.name, file.key, names, position, error)
+                continue
             except OSError as error:
                 words = f"{error.strerror or error}; it is tried again next time"
-                yield _unreadable(key, names, position, words)
+                yield unreadable(self.name, file.key, names, position, ItemError("unreadable", words))
                 continue
-            yield Video(video_id, self.name, names, position, key, native_id=key, path=path)
+            upload = upload_of(file.name) if listing.recipe.source.file_names == "youtube" else None
+            native = upload.native if upload else file.key
+            yield Video(video_id, self.name, names, position, file.key, native_id=native, path=path)
 
 
-def _folder_label(path: Path) -> str:
-    return clean_text(_text(path.parent.name)) or "unnamed"
-
-
-def _text(name: str) -> str:
-    """A file name as text; bytes that are no UTF-8 are spelled out."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _unreadable(key: str, labels: tuple[str, ...], position: int, message: str) -> Video:
-    """A row for a file whose bytes, and so whose id, cannot be had; its name stands in for them."""
-    video_id = local_video_id(hashlib.sha256(f"name:{key}".encode()).hexdigest())
-    return Video(
-        video_id, Local.name, labels, position, key, native_id=key, state="later", reason="unreadable", message=message
-    )
+def _label(folder: str) -> str:
+    return clean_text(folder) or "unnamed"
 
 
 def folder_labels(folder: Path) -> tuple[str, ...]:
     """The labels that a folder's files get when none is asked for: names of their parent folders."""
-    files = _files_below(folder.resolve())
-    return tuple(sorted({_folder_label(path) for path in files}))
+    return tuple(sorted({_label(text_of(path.parent.name)) for path in _files(folder.resolve())}))
 
 
-def _files(listing: Listing) -> list[Path]:
-    return _files_below(listing.input_folder("the source 'local' needs a folder"))
-
-
-def _files_below(folder: Path) -> list[Path]:
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+def _files(folder: Path) -> list[Path]:
+    found = files_below(folder)
     if not found:
         raise NothingError(f"{folder} holds no files")
     return found
