@@ -1,4 +1,4 @@
-"""SIGKILL at 50 moments of `shard` and 12 of `repair`, each alone, many of them while files are being written."""
+"""SIGKILL at 50 moments of `shard` and 10 of `repair`, each alone, many of them while files are being written."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from kill_shards import LoneOutcome, damage, final_files, lone_run, sample_keys, torn_files
 
 pytestmark = pytest.mark.slow
-KILLS = {"shard": 50, "repair": 12}
+KILLS = {"shard": 50, "repair": 10}
 
 
 @pytest.fixture(scope="module", params=list(KILLS))
