@@ -134,8 +134,9 @@ def video2dataset(source: Source, folder: Path, precise: bool = True) -> None:
     - subsamplers/frame_subsampler.py: `filter("fps", fps=25)`, `reset_timestamps=1`;
     - subsamplers/audio_rate_subsampler.py: `ar="16000"`, `ac=1`, `f="m4a"` (ffmpeg has no such muxer; mp4 here).
 
-    No preset is named there, so ffmpeg's own apply: libx264 medium, AAC. With FFmpeg 9.0 the segment muxer passes over
-    keyframes that it forced itself, so that even `exact` pictures lie seconds off.
+    No preset is named there, so ffmpeg's own apply: libx264 medium, AAC. With FFmpeg 9.0 and B-frames the segment muxer
+    loses the first split, even where a keyframe was forced for it: the clips after it are shifted, which makes this
+    method's errors look larger, and its CPU smaller, than with an older ffmpeg.
     """
     edges = ",".join(str(start_s) for start_s, _ in source.spans) + f",{source.spans[-1][1]}"
     how = ["-force_key_frames", edges] if precise else ["-c", "copy"]
