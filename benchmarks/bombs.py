@@ -23,7 +23,7 @@ from bombs_made import BOMBS
 
 from v2a_data.errors import ItemError
 from v2a_data.media.client import MediaChild
-from v2a_data.media.cut import CutSpec
+from v2a_data.media.spec import CutSpec
 from v2a_data.media.tap import TapSpec
 
 MOST_S, MOST_BYTES = 10.0, 1_000_000_000

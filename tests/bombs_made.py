@@ -10,6 +10,7 @@ from functools import cache
 import av
 import numpy as np
 from boxes import (
+    FILE_TYPE,
     FPS,
     PCM,
     RATE_HZ,
@@ -24,6 +25,7 @@ from boxes import (
     jpeg,
     mkv,
     mov,
+    movie,
     number,
     ogg_pages,
     picture_entry,
@@ -140,6 +142,16 @@ def day_in_mov() -> bytes:
     picture, sound = plain_tracks(4)
     picture.times, sound.times = [(100, DAY_S * FPS // 100)], [(32_000, DAY_S * RATE_HZ // 32_000)]
     return mov(picture, sound)
+
+
+def one_png_often(times: int = 25_500, per_second: int = 17) -> bytes:
+    """Minutes of pictures of 8K that are all the same bytes of the file."""
+    picture, sound = plain_tracks(times / per_second)
+    start, body = picture.offsets[0], png(7680, 4320)
+    picture.entry, picture.scale = picture_sample_entry(b"png ", 7680, 4320), per_second
+    picture.size, picture.times, picture.offsets = len(body), [(times, 1)], [start] * times
+    sound.offsets = [start + len(body)] * len(sound.offsets)
+    return FILE_TYPE + box(b"mdat", body + PCM) + movie(picture, sound)
 
 
 # MOV tables
@@ -291,6 +303,7 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     ),
     "PNG of 12000x12000": ("mkv", lambda: png_video(12000, 12000, 25, 5)),
     "PNG of 8K, 25 a second": ("mkv", lambda: png_video(7680, 4320, 50, 25, 2)),
+    "one PNG of 8K 25,500 times": ("mov", one_png_often),
     "PNG of 8K, 1 a second": ("mkv", lambda: png_video(7680, 4320, 4, 1, 2)),
     "JPEG grows to 8192x8192": (
         "mkv",

@@ -168,7 +168,7 @@ def sound_sample_entry(rate_hz: int = RATE_HZ, channels: int = 1) -> bytes:
 
 def plain_tracks(seconds: float = 4) -> tuple[Track, Track]:
     """Picture and sound, all pictures of one JPEG and all sound of one block of silence at the head of `mdat`."""
-    count, at = round(seconds * FPS), len(_FILE_TYPE) + 8
+    count, at = round(seconds * FPS), len(FILE_TYPE) + 8
     picture = Track(b"vide", picture_sample_entry(), FPS, [(count, 1)], len(jpeg()), [at] * count)
     sound_at, samples = at + len(jpeg()), RATE_HZ // FPS
     sound = Track(b"soun", sound_sample_entry(), RATE_HZ, [(count * samples, 1)], 2, [sound_at] * count)
@@ -176,12 +176,12 @@ def plain_tracks(seconds: float = 4) -> tuple[Track, Track]:
     return picture, sound
 
 
-_FILE_TYPE = box(b"ftyp", b"qt  \0\0\2\0qt  ")
+FILE_TYPE = box(b"ftyp", b"qt  \0\0\2\0qt  ")
 
 
 def mov(*tracks: Track, more: bytes = b"", after: bytes = b"", moov: bytes | None = None) -> bytes:
     """A whole file; `more` stands inside `moov`, `after` behind it, `moov` instead of it."""
-    return _FILE_TYPE + box(b"mdat", jpeg() + PCM) + (movie(*tracks, more=more) if moov is None else moov) + after
+    return FILE_TYPE + box(b"mdat", jpeg() + PCM) + (movie(*tracks, more=more) if moov is None else moov) + after
 
 
 def movie(*tracks: Track, more: bytes = b"") -> bytes:
