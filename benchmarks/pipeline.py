@@ -22,9 +22,8 @@ import inputs
 import psutil
 
 from v2a_data.console import Console
-from v2a_data.curate.score import PART_VIDEOS
 from v2a_data.curate.stage import curate
-from v2a_data.engine import Engine, Job, SerialEngine, Step, open_engine
+from v2a_data.engine import DaskEngine, Engine, Job, SerialEngine, Step, open_engine
 from v2a_data.fetch import stage
 from v2a_data.recipe import Recipe, load_recipe
 from v2a_data.shards.write import shard
@@ -51,7 +50,7 @@ class Used:
 class Started:
     """An engine whose workers are warm, and what starting them took."""
 
-    engine: Engine
+    engine: DaskEngine
     start_cpu_s: float
 
 
@@ -71,7 +70,9 @@ def main() -> int:
         recipe = load_recipe("demo", {"source": {"name": "local", "input": str(folder / "files")}})
         runs = (folder / f"run-{i}" for i in count())
         engines = {n: start(n, recipe, runs, stack) for n in (1, 2)}
+        before = engines[1].engine.tasks
         taken = [{n: run(recipe, next(runs), engines[n].engine) for n in (1, 2)} for _ in range(options.pairs)]
+        tasks = (engines[1].engine.tasks - before) / options.pairs / options.videos
         rows = [row(n, [pair[n] for pair in taken], minutes, engines[n].start_cpu_s) for n in (1, 2)]
         empty = engine_costs(engines[1].engine, options.jobs)
         for n in more:
@@ -79,19 +80,15 @@ def main() -> int:
             rows.append(row(n, [run(recipe, next(runs), started.engine)], minutes, started.start_cpu_s))
     ratio = statistics.median(cpu_s(pair[2]) / cpu_s(pair[1]) for pair in taken)
     share = {step: statistics.median(pair[1][step].cpu_s / cpu_s(pair[1]) for pair in taken) for step in STEPS}
-    # A video is fetched in a task with others, scored with 15 others in two steps, and cut in a task of its own.
-    per_video = {
-        kind: getattr(empty["together"], kind)
-        + getattr(empty["alone"], kind)
-        + getattr(empty["two"], kind) / PART_VIDEOS
-        for kind in ("cpu_s", "wall_s")
-    }
+    # What the tasks cost that the videos of these runs really took: short jobs travel together.
+    per_video = {kind: tasks * getattr(empty["alone"], kind) for kind in ("cpu_s", "wall_s")}
     print(inputs.table(ENGINE_HEADER, [(words, ms(empty[key].cpu_s), ms(empty[key].wall_s)) for key, words in EMPTY]))
     print()
     keys = {
         "cpu_s_per_source_minute": rows[0][4],
         "share": {step: round(value, 3) for step, value in share.items()},
         "cpu_ratio_2_workers": round(ratio, 3),
+        "tasks_per_video": round(tasks, 2),
         "engine_ms_per_video": ms(per_video["cpu_s"]),
         "engine_wall_ms_per_video": ms(per_video["wall_s"]),
         "start_cpu_s": {str(n): round(engines[n].start_cpu_s, 1) for n in (1, 2)},
@@ -99,7 +96,7 @@ def main() -> int:
     }
     words = (
         f"{options.videos} videos, {minutes:.1f} source minutes; CPU with 2 workers {ratio:.3f} x that with 1 "
-        f"(limit 1.10); engine {keys['engine_ms_per_video']} ms of CPU per video (limit 5)"
+        f"(limit 1.10); {tasks:.2f} tasks per video, engine {keys['engine_ms_per_video']} ms of CPU per video (limit 5)"
     )
     inputs.show("pipeline", HEADER, rows, words, options.json, **keys)
     return int(any(keys[name] > limit for name, limit in LIMITS.items()))
@@ -136,7 +133,7 @@ def render(folder: Path, videos: int, workers: int) -> float:
 def start(workers: int, recipe: Recipe, runs: Iterator[Path], stack: ExitStack) -> Started:
     """An engine after its first run; what that took more than a second one is its start."""
     before = tree_cpu_s()
-    engine = stack.enter_context(closing(open_engine(workers, None, models=True)))
+    engine = stack.enter_context(closing(DaskEngine(workers, None, models=True)))
     run(recipe, next(runs), engine)
     first = tree_cpu_s() - before
     return Started(engine, first - cpu_s(run(recipe, next(runs), engine)))

@@ -82,7 +82,7 @@ def plain(count: int) -> list[Job]:
 
 def test_short_jobs_travel_together_and_long_ones_alone() -> None:
     batches, sizes = Batches(plain(60), together=True), []
-    for seconds in (0.001, 0.01, 0.02, 0.04, 0.04, 3.2, 0.9, 0.1):
+    for seconds in (0.004, 0.04, 0.08, 0.16, 0.16, 12.8, 3.6, 0.4):
         batch = batches.next()
         sizes.append(len(batch))
         batches.note(len(batch), seconds)

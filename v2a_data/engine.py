@@ -24,7 +24,7 @@ from v2a_data.files import disk_error, is_disk_error
 Pool = Literal["decode", "model"]
 _PER_WORKER = 2
 # Short jobs of one step travel together, as many as take about this long: what a task costs is theirs together.
-_BATCH_S = 0.5
+_BATCH_S = 2.0
 MOST_IN_BATCH = 16
 
 
@@ -82,13 +82,14 @@ class SerialEngine(Engine):
 
 
 class DaskEngine(Engine):
-    """Jobs on a Dask cluster: an own one of processes on loopback, or one that exists."""
+    """Jobs on a Dask cluster: an own one on loopback, or one that exists. `tasks` counts what was submitted."""
 
     def __init__(self, workers: int, scheduler: str | None, *, models: bool) -> None:
         from distributed import Client
 
         self._cluster: Any = None
         self._client: Any = None
+        self.tasks = 0
         try:
             with _interrupts_held():
                 self._cluster = None if scheduler else local_cluster(workers, models=models)
@@ -128,6 +129,7 @@ class DaskEngine(Engine):
     def _submit(self, batch: Sequence[Job]) -> Any:
         """A task per step; jobs that travel together have one step each."""
         future = None
+        self.tasks += len(batch[0].steps)
         for number, steps in enumerate(zip(*(job.steps for job in batch), strict=True)):
             pool = steps[0].pool
             future = self._client.submit(

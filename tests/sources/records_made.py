@@ -63,7 +63,7 @@ def example(**values: Sequence[Any]) -> bytes:
     return message.SerializeToString()
 
 
-def sequence(frames: int, **context: Sequence[Any]) -> bytes:
+def sequence(frames: int, /, **context: Sequence[Any]) -> bytes:
     """A tf.SequenceExample with this context and so many frames of `rgb` and `audio`."""
     message = classes()["SequenceExample"]()
     _fill(message.context, context)
