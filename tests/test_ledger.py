@@ -11,6 +11,7 @@ from worlds import RECIPE
 
 from v2a_data import recipe as recipes
 from v2a_data import schema
+from v2a_data.curate.duplicates import drop
 from v2a_data.errors import BusyError, DiskError, UsageError
 from v2a_data.files import disk_error, is_disk_error, whole_file
 from v2a_data.ledger import Ledger
@@ -111,12 +112,31 @@ def test_clips_are_tallied_as_they_are_added(tmp_path: Path) -> None:
         assert [tuple(row) for row in ledger.rows("SELECT * FROM tallies ORDER BY 1, 2, 3")] == TALLIES
 
 
+def test_tallies_follow_a_clip_that_changes_its_verdict(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        with ledger.transaction():
+            ledger.insert(schema.VIDEOS, [VIDEO])
+            ledger.insert(schema.CLIPS, CLIPS)
+        kept = ledger.value("SELECT clip_id FROM clips WHERE verdict = 'keep' ORDER BY 1 LIMIT 1")
+        recipe_hash = ledger.value("SELECT recipe_hash FROM clips WHERE clip_id = ?", (kept,))
+        with ledger.transaction():
+            drop(ledger, recipe_hash, kept, {"condition": "best of its duplicates", "kept": "x"})
+        followed = [tuple(row) for row in ledger.rows("SELECT * FROM tallies ORDER BY 1, 2, 3")]
+        with ledger.transaction():
+            ledger.execute("DELETE FROM tallies")
+            ledger.execute(schema.TALLY_ALL_CLIPS)
+        assert followed == [tuple(row) for row in ledger.rows("SELECT * FROM tallies ORDER BY 1, 2, 3")]
+        assert any(row[1:3] == ("drop", "best of its duplicates") and row[3] == 1 for row in followed)
+        assert followed != TALLIES
+
+
 def test_a_ledger_of_version_1_is_brought_up_to_date_by_a_command_that_writes(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     with Ledger(path) as ledger, ledger.transaction():
         ledger.insert(schema.VIDEOS, [VIDEO])
         ledger.insert(schema.CLIPS, CLIPS)
         ledger.execute("DROP TRIGGER clips_added")
+        ledger.execute("DROP TRIGGER clips_changed")
         ledger.execute("DROP TABLE tallies")
         ledger.set_meta("schema_version", "1")
     with pytest.raises(UsageError, match="workspace version 1, this program reads 2") as caught:

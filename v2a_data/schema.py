@@ -29,7 +29,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One ledger table. `after_insert` is SQL that the database runs for each row that is added (`new`)."""
+    """One ledger table. `after_insert` is SQL that the database runs for each row that is added (`new`), `after_update`
+    for each that changes (`old` and `new`)."""
 
     name: str
     meaning: str
@@ -37,6 +38,7 @@ class Table:
     columns: tuple[Column, ...]
     indexes: tuple[tuple[str, ...], ...] = ()
     after_insert: str | None = None
+    after_update: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,6 +56,9 @@ class Table:
         if self.after_insert:
             trigger = f"CREATE TRIGGER IF NOT EXISTS {self.name}_added AFTER INSERT ON {self.name}"
             statements.append(f"{trigger} BEGIN {self.after_insert}; END")
+        if self.after_update:
+            trigger = f"CREATE TRIGGER IF NOT EXISTS {self.name}_changed AFTER UPDATE ON {self.name}"
+            statements.append(f"{trigger} BEGIN {self.after_update}; END")
         return statements
 
     def add_columns(self, have: Collection[str]) -> list[str]:
@@ -195,6 +200,13 @@ SELECT c.recipe_hash, c.verdict, json_extract(r.value, '$.condition'), 1,
   CAST(ROUND((c.stop_s - c.start_s) * 1e6) AS INTEGER)
 FROM clips c, json_each(json_insert(c.reasons, '$[#]', json_object('condition', ''))) r WHERE {which}
 ON CONFLICT DO UPDATE SET clips = clips + 1, microseconds = microseconds + excluded.microseconds"""
+_UNTALLY = """
+INSERT INTO tallies (recipe_hash, verdict, condition, clips, microseconds)
+SELECT old.recipe_hash, old.verdict, json_extract(r.value, '$.condition'), -1,
+  -CAST(ROUND((old.stop_s - old.start_s) * 1e6) AS INTEGER)
+FROM json_each(json_insert(old.reasons, '$[#]', json_object('condition', ''))) r WHERE true
+ON CONFLICT DO UPDATE SET clips = clips - 1, microseconds = microseconds + excluded.microseconds;
+DELETE FROM tallies WHERE clips = 0"""
 TALLY_ALL_CLIPS = _TALLY.format(which="true")
 CLIPS = Table(
     "clips",
@@ -212,10 +224,11 @@ CLIPS = Table(
     ),
     indexes=(("recipe_hash", "verdict"), ("video_id",)),
     after_insert=_TALLY.format(which="c.rowid = new.rowid"),
+    after_update=f"{_UNTALLY}; {_TALLY.format(which='c.rowid = new.rowid')}",
 )
 TALLIES = Table(
     "tallies",
-    "Clips counted by verdict and reason, kept by the database as clips are added; none is changed or removed.",
+    "Clips counted by verdict and reason, kept by the database as clips are added or change their verdict.",
     ("recipe_hash", "verdict", "condition"),
     (
         _text("recipe_hash", "recipe that decided", null=False),
