@@ -185,7 +185,7 @@ def snapshot(workspace: Path) -> dict[str, str]:
         for table, rows in opened.ledger.dump().items():
             found[f"ledger/{table}"] = str(len(rows))
             for row in rows:
-                body = json.dumps(row, sort_keys=True)
+                body = json.dumps(row, sort_keys=True, default=bytes.hex)
                 found[f"ledger/{table}/{hashlib.sha256(body.encode()).hexdigest()[:16]}"] = body
     for name in ("media", "scores", "shards"):
         for path in sorted((workspace / name).rglob("*")):
