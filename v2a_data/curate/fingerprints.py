@@ -81,11 +81,11 @@ class PrintAnswer:
 def measure(workspace: Workspace, recipe_hash: str, engine: Engine, console: Console) -> int:
     """Measure kept clips that have no fingerprints of this version yet; returns how many clips were."""
     ledger = workspace.ledger
-    total = len(_missing(ledger, recipe_hash))
-    if not total:
+    missing = _missing(ledger, recipe_hash)
+    if not missing:
         return 0
     done = 0
-    with console.progress("fingerprints", total, "clips") as progress:
+    with console.progress("fingerprints", len(missing), "clips") as progress:
 
         def record(_: Job, answer: PrintAnswer) -> None:
             nonlocal done
@@ -94,7 +94,7 @@ def measure(workspace: Workspace, recipe_hash: str, engine: Engine, console: Con
             done += len(answer.request.spans)
             progress.step(len(answer.request.spans))
 
-        engine.run(_jobs(workspace, recipe_hash), record)
+        engine.run(_jobs(workspace, missing), record)
     return done
 
 
@@ -108,8 +108,7 @@ def _missing(ledger: Ledger, recipe_hash: str) -> list[Row]:
     return ledger.rows(sql, (recipe_hash, VERSION))
 
 
-def _jobs(workspace: Workspace, recipe_hash: str) -> Iterator[Job]:
-    rows = _missing(workspace.ledger, recipe_hash)
+def _jobs(workspace: Workspace, rows: Sequence[Row]) -> Iterator[Job]:
     folder = str(workspace.tmp.absolute())
     first = 0
     for last in range(1, len(rows) + 1):

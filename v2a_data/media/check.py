@@ -7,6 +7,7 @@ import av
 import numpy as np
 
 from v2a_data.errors import ItemError
+from v2a_data.media.decode import TICK_S
 from v2a_data.media.heard import HOLE_S, MAX_INTERVAL_S, Heard
 from v2a_data.media.limits import open_media
 from v2a_data.media.spec import CutSpec
@@ -14,8 +15,6 @@ from v2a_data.media.spec import CutSpec
 _MAX_LAG_SAMPLES = 800
 _BLOCK = 16384 - 2 * _MAX_LAG_SAMPLES
 _QUIET = 1e-4
-# Containers round times, Matroska to 1 ms.
-_TICK_S = 0.001
 _ALIKE = 0.2
 # Nearer to the band limit than this, two low-pass filters may differ.
 _BAND = 0.9
@@ -43,7 +42,7 @@ def check_picture(times_s: Sequence[float], start_s: float, stop_s: float, off_s
         raise ItemError("short", f"picture stands still for {still_s:.3f} s")
     if times[-1] + interval < stop_s - HOLE_S:
         raise ItemError("short", f"picture ends {stop_s - times[-1] - interval:.3f} s early")
-    if off_s > interval / 2 + 0.5 / fps + _TICK_S:
+    if off_s > interval / 2 + 0.5 / fps + TICK_S:
         raise ItemError("picture_shifted", f"a frame is {off_s:.3f} s from its time")
 
 
@@ -54,8 +53,6 @@ def check_back(target: Path, frames: int, pcm: np.ndarray, spec: CutSpec, heard:
     """
     found, parts = 0, []
     with open_media(target) as container:
-        for stream in container.streams:
-            stream.codec_context.thread_count = 1
         for packet in container.demux():
             for frame in packet.decode():
                 if isinstance(frame, av.VideoFrame):

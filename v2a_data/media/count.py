@@ -7,10 +7,8 @@ from typing import Any
 import av
 
 from v2a_data.errors import ItemError
+from v2a_data.media.decode import TICK_S
 from v2a_data.media.limits import open_media, refuse_too_large
-
-# A container may round times to its own ticks.
-_TICK_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -62,4 +60,4 @@ def count(path: str, fps: Fraction) -> Counted:
 def _at(frame: av.VideoFrame | av.AudioFrame, wanted_s: Fraction) -> bool:
     if frame.pts is None or frame.time_base is None:
         return False
-    return abs(float(frame.pts * frame.time_base - wanted_s)) <= _TICK_S
+    return abs(float(frame.pts * frame.time_base - wanted_s)) <= TICK_S

@@ -1,7 +1,7 @@
 """Exact cuts: frames on a fixed grid and sound by timestamp, on one clock.
 
 A span `[start_s, stop_s)` becomes `round(duration · fps)` frames and `frames · rate / fps` audio
-samples, always; a span that the source does not really fill is refused, never padded. Every file
+samples, always; a span that the source does not really fill is refused (`check`, `heard`). Every file
 is decoded back and compared before it counts. What a span becomes depends on file and span alone, not on
 what is cut along with it.
 """

@@ -14,6 +14,8 @@ from av.container import InputContainer
 from v2a_data.errors import ItemError
 from v2a_data.media.limits import open_media, refuse_too_large
 
+# Containers round times, Matroska to 1 ms: two that differ by no more are the same.
+TICK_S = 0.001
 _MAX_BAD_PACKETS = 200
 _ATTACHED_PICTURE = 0x400
 # Sound is decoded from this much before the wanted time, so that AAC, MP3 and Opus have settled by then.
@@ -57,9 +59,6 @@ class Media:
         self.video, self.audio = _choose(self.container)
         start = self.container.start_time
         self.origin_s = max(0.0, start / av.time_base) if start is not None else 0.0
-        for stream in (self.video, self.audio):
-            if stream is not None:
-                stream.codec_context.thread_count = 1
 
     def decode(self, start_s: float = 0.0) -> Iterator[Picture | SoundChunk]:
         """Everything from the keyframe at or before `start_s`, in file order.

@@ -56,19 +56,26 @@ def open_media(path: str | os.PathLike[str]) -> InputContainer:
         raise ItemError("too_many_streams", f"at most {MAX_STREAMS}") from None
     except (av.FFmpegError, ValueError, UnicodeError) as error:
         raise ItemError("not_media", _words(error)) from None
-    if len(container.streams) > MAX_STREAMS:
+    try:
+        _check(container, path)
+    except ItemError:
         container.close()
+        raise
+    return container
+
+
+def _check(container: InputContainer, path: str | os.PathLike[str]) -> None:
+    if len(container.streams) > MAX_STREAMS:
         raise ItemError("too_many_streams", f"at most {MAX_STREAMS}")
     if "mp4" in container.format.name:
         played_until(path)
     for stream in container.streams:
         if stream.codec_context is not None:
             _bound(stream.codec_context)
-    return container
 
 
 def _bound(decoder: av.CodecContext) -> None:
-    """Hold a decoder that is not open yet to our bounds. Raises `ItemError("too_large")`."""
+    """Hold a decoder that is not open yet to our bounds and to one thread. Raises `ItemError("too_large")`."""
     if isinstance(decoder, av.VideoCodecContext) and decoder.width * decoder.height > MAX_PIXELS:
         raise ItemError("too_large", f"{decoder.width}x{decoder.height}")
     decoder.options = {"max_pixels": str(MAX_PIXELS), "max_samples": str(MAX_PACKET_SAMPLES)}

@@ -4,10 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from v2a_data.media.decode import Picture
-
-# Containers round times (Matroska to 1 ms): a frame this little after a wanted time is on screen then.
-_SAME_S = 0.001
+from v2a_data.media.decode import TICK_S, Picture
 
 
 class Picker:
@@ -27,7 +24,7 @@ class Picker:
         last = self._last
         if last is not None and picture.time_s <= last.time_s:
             return
-        while not self.done and self.times_s[self.next] < picture.time_s - _SAME_S:
+        while not self.done and self.times_s[self.next] < picture.time_s - TICK_S:
             wanted = self.times_s[self.next]
             nearer = last is not None and wanted - last.time_s <= picture.time_s - wanted
             yield self.next, last if last is not None and nearer else picture

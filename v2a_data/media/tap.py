@@ -14,15 +14,13 @@ import av
 import numpy as np
 
 from v2a_data.errors import ItemError
-from v2a_data.media.decode import Media, Picture, SoundChunk
+from v2a_data.media.decode import TICK_S, Media, Picture, SoundChunk
 from v2a_data.media.limits import open_media
 from v2a_data.media.picture import Scaler
 from v2a_data.media.sound import Resampler, Timeline, mix_to
 
 MONO_RATE_HZ = 16000
 SoundForm = Literal["source", "mono16k"]
-# Containers round times (Matroska to 1 ms): a frame this little after a wanted time is on screen then.
-_SAME_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ class _Track:
     def push(self, picture: Picture) -> None:
         if self.shown is not None and picture.time_s <= self.shown.time_s:
             return
-        until_s = picture.time_s - _SAME_S
+        until_s = picture.time_s - TICK_S
         while len(self.times_s) < len(self.wanted) and self.wanted[len(self.times_s)] < until_s:
             earliest_s, before_s = self.spans[len(self.times_s)]
             if self.shown is not None and self.shown.time_s >= earliest_s:

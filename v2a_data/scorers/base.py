@@ -1,5 +1,6 @@
 """What a scorer is: what it asks of the one decode, what it writes, how it is opened and run."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -125,6 +126,35 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+class WithoutModel(ABC):
+    """The frame of a scorer that measures a tap by itself: no settings, no model, nothing to open."""
+
+    @dataclass(frozen=True)
+    class Config:
+        """Nothing to set."""
+
+    licence: ClassVar[str] = "Apache-2.0 (own code)"
+    uses_model: ClassVar[bool] = False
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @property
+    def model(self) -> ModelRef | None:
+        return None
+
+    def open(self, device: str) -> None:  # noqa: B027 (there is nothing to load)
+        """Nothing to load."""
+
+    def score(self, taps: Sequence[VideoTap]) -> list[WindowScores]:
+        """Scores of each video, in order."""
+        return [self._score(tap) for tap in taps]
+
+    @abstractmethod
+    def _score(self, tap: VideoTap) -> WindowScores:
+        """Scores of one video."""
 
 
 def model_folder() -> Path:

@@ -1,13 +1,11 @@
 """Loudness, silence, clipping and anti-phase of each window, from the sound as it is in the source."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
 
-from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores
+from v2a_data.scorers.base import Field, Needs, VideoTap, WindowScores, WithoutModel
 
 _BLOCK_S = 0.05
 _SILENT_DBFS = -60.0
@@ -16,17 +14,11 @@ _LUFS_OFFSET = -0.691
 _NO_POWER = 1e-12
 
 
-class Loudness:
+class Loudness(WithoutModel):
     """ITU-R BS.1770 loudness without gating, share of silent 50 ms blocks and of clipped samples, anti-phase sides."""
-
-    @dataclass(frozen=True)
-    class Config:
-        """Nothing to set."""
 
     name: ClassVar[str] = "loudness"
     version: ClassVar[int] = 2
-    licence: ClassVar[str] = "Apache-2.0 (own code)"
-    uses_model: ClassVar[bool] = False
     writes: ClassVar[tuple[Field, ...]] = (
         Field("loudness_lufs", "LUFS", "K-weighted loudness of the window, null in silence"),
         Field("silence", "0..1", "share of the window in which the sound is missing or below -60 dBFS"),
@@ -34,22 +26,9 @@ class Loudness:
         Field("antiphase", "0..1", "how far the first two sides cancel in a mono mix, null in silence"),
     )
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
     @property
     def needs(self) -> Needs:
         return Needs(sound="source")
-
-    @property
-    def model(self) -> ModelRef | None:
-        return None
-
-    def open(self, device: str) -> None:
-        """Nothing to load."""
-
-    def score(self, taps: Sequence[VideoTap]) -> list[WindowScores]:
-        return [self._score(tap) for tap in taps]
 
     def _score(self, tap: VideoTap) -> WindowScores:
         rows = [_measure(tap.window_sound(i), tap.rate_hz) for i in range(len(tap.window_start_s))]

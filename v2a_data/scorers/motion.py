@@ -1,13 +1,11 @@
 """Motion, stillness, slides, blackness and hard cuts of each window, from small grey pictures."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from v2a_data.schema import WINDOW_S
-from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores
+from v2a_data.scorers.base import Field, Needs, VideoTap, WindowScores, WithoutModel
 
 _SIZE = (64, 36)
 _RATE_HZ = 12.5
@@ -32,21 +30,15 @@ _BLACK_LEVEL = 32
 _LIT_SHARE = 0.0097
 
 
-class Motion:
+class Motion(WithoutModel):
     """Mean change between pictures 80 ms apart, share of frozen, of slides and of black picture, number of hard cuts.
 
     Null in a window in which no picture of the source came on. Slides that fade into one another or are moved
     about are neither frozen nor cut, and not found.
     """
 
-    @dataclass(frozen=True)
-    class Config:
-        """Nothing to set."""
-
     name: ClassVar[str] = "motion"
     version: ClassVar[int] = 3
-    licence: ClassVar[str] = "Apache-2.0 (own code)"
-    uses_model: ClassVar[bool] = False
     writes: ClassVar[tuple[Field, ...]] = (
         Field("motion", "0..1", "mean change of luma between pictures 80 ms apart, share of full scale"),
         Field("still", "0..1", "share of the window inside a freeze of 0.6 s or longer"),
@@ -55,22 +47,9 @@ class Motion:
         Field("black", "0..1", "share of the window in which the picture is black"),
     )
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
     @property
     def needs(self) -> Needs:
         return Needs(luma=(*_SIZE, _RATE_HZ))
-
-    @property
-    def model(self) -> ModelRef | None:
-        return None
-
-    def open(self, device: str) -> None:
-        """Nothing to load."""
-
-    def score(self, taps: Sequence[VideoTap]) -> list[WindowScores]:
-        return [self._score(tap) for tap in taps]
 
     def _score(self, tap: VideoTap) -> WindowScores:
         assert tap.luma is not None and tap.luma_s is not None

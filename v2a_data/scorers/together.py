@@ -7,14 +7,12 @@ agree a little – so the same is done with the video's own sound moved by 2 s o
 `together_z` is how many of its standard deviations the true sound lies above its mean.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from v2a_data.schema import WINDOW_S
-from v2a_data.scorers.base import Field, ModelRef, Needs, VideoTap, WindowScores
+from v2a_data.scorers.base import Field, Needs, VideoTap, WindowScores, WithoutModel
 
 _SIZE = (64, 36)
 _BLOCKS = (6, 8)
@@ -37,7 +35,7 @@ _SILENT_POWER = -6.0
 _CONSTANT = 0.02
 
 
-class Together:
+class Together(WithoutModel):
     """Co-activity of picture and sound as a z-score against the video's own sound at other times.
 
     Null in videos under 8 s, and around windows in which nothing moves or nothing is heard. It finds dubbed and
@@ -45,35 +43,16 @@ class Together:
     hold on to. Periodic things agree with themselves a period later, which makes the null high and the score low.
     """
 
-    @dataclass(frozen=True)
-    class Config:
-        """Nothing to set."""
-
     name: ClassVar[str] = "together"
     version: ClassVar[int] = 1
-    licence: ClassVar[str] = "Apache-2.0 (own code)"
-    uses_model: ClassVar[bool] = False
     writes: ClassVar[tuple[Field, ...]] = (
         Field("together_z", "standard deviations", "agreement of motion and sound above that with shifted sound"),
         Field("lag_s", "s", "how much later than the picture the sound fits best, -0.1 to 0.1"),
     )
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-
     @property
     def needs(self) -> Needs:
         return Needs(luma=(*_SIZE, _PICTURE_HZ), sound="mono16k")
-
-    @property
-    def model(self) -> ModelRef | None:
-        return None
-
-    def open(self, device: str) -> None:
-        """Nothing to load."""
-
-    def score(self, taps: Sequence[VideoTap]) -> list[WindowScores]:
-        return [self._score(tap) for tap in taps]
 
     def _score(self, tap: VideoTap) -> WindowScores:
         found = np.full((2, len(tap.window_start_s)), np.nan, np.float32)
