@@ -62,7 +62,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "l.sqlite"
     with Ledger(path) as ledger:
         ledger.set_meta("schema_version", "99")
-    with pytest.raises(UsageError, match="workspace version 99, this program reads 2"):
+    with pytest.raises(UsageError, match="workspace version 99, this program reads 3"):
         Ledger(path)
 
 
@@ -139,7 +139,7 @@ def test_a_ledger_of_version_1_is_brought_up_to_date_by_a_command_that_writes(tm
         ledger.execute("DROP TRIGGER clips_changed")
         ledger.execute("DROP TABLE tallies")
         ledger.set_meta("schema_version", "1")
-    with pytest.raises(UsageError, match="workspace version 1, this program reads 2") as caught:
+    with pytest.raises(UsageError, match="workspace version 1, this program reads 3") as caught:
         Ledger(path, read_only=True)
     assert caught.value.hint == "`v2a-data curate` brings it up to date"
     for _ in range(2):

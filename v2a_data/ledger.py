@@ -17,6 +17,8 @@ from v2a_data.ids import clean_text
 from v2a_data.runs import host, now
 
 Row = sqlite3.Row
+# Ledgers of these versions are brought up to date by a command that writes.
+_UPGRADED = ("1", "2")
 
 
 class Ledger:
@@ -60,8 +62,10 @@ class Ledger:
                 self._add_columns(table)
                 for statement in others:
                     self._db.execute(statement)
-            if self.meta("schema_version") == "1":
+            found = self.meta("schema_version")
+            if found == "1":
                 self._db.execute(schema.TALLY_ALL_CLIPS)
+            if found in _UPGRADED:
                 self.set_meta("schema_version", str(schema.LEDGER_VERSION))
             self._db.execute("INSERT OR IGNORE INTO meta VALUES ('schema_version', ?)", (str(schema.LEDGER_VERSION),))
 
@@ -74,7 +78,7 @@ class Ledger:
     def _check_version(self) -> None:
         found = int(self.meta("schema_version") or 0)
         if found != schema.LEDGER_VERSION:
-            older = found == 1
+            older = str(found) in _UPGRADED
             raise UsageError(
                 f"{self.path}: workspace version {found}, this program reads {schema.LEDGER_VERSION}",
                 hint="`v2a-data curate` brings it up to date"

@@ -33,6 +33,8 @@ FORMAT = "v2a-data manifest"
 FORMAT_VERSION = 1
 # The workspace's own copy, and where the ledger keeps its hash.
 COPY, META = "manifest.parquet", "manifest"
+# Hashes that the copy had before `remove` took rows out of it.
+EARLIER = "manifest/earlier"
 _ROW_GROUP = 10_000
 _BATCH = 1_000
 # What a file may ask for before it is read.

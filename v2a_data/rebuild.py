@@ -17,7 +17,7 @@ from v2a_data import schema
 from v2a_data.errors import UsageError
 from v2a_data.files import whole_file
 from v2a_data.ledger import Ledger
-from v2a_data.manifest import COPY, META, Manifest, keep_copy, open_manifest, own_manifest
+from v2a_data.manifest import COPY, EARLIER, META, Manifest, keep_copy, open_manifest, own_manifest
 from v2a_data.recipe import Recipe, build_recipe, digest, merge, to_table
 from v2a_data.workspace import Workspace
 
@@ -67,6 +67,9 @@ def choose(workspace: Workspace, file: Path | None) -> Manifest | None:
     if file is None:
         return own_manifest(workspace)
     own, given = workspace.ledger.meta(META), open_manifest(file)
+    if given.sha256 in json.loads(workspace.ledger.meta(EARLIER) or "[]"):
+        # Videos were removed from this workspace since: its own copy has the rest.
+        return own_manifest(workspace)
     if own is not None and own != given.sha256:
         raise UsageError(
             f"{workspace.root} is rebuilt from another manifest", hint="rebuild this one in a workspace of its own (-w)"

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 # Of Parquet files, and of the ledger.
 SCHEMA_VERSION = 1
-LEDGER_VERSION = 2
+LEDGER_VERSION = 3
 WINDOW_S = 2.0
 
 Kind = Literal["text", "int", "real", "json", "blob"]
@@ -30,7 +30,7 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """One ledger table. `after_insert` is SQL that the database runs for each row that is added (`new`), `after_update`
-    for each that changes (`old` and `new`)."""
+    for each that changes (`old` and `new`), `after_delete` for each that goes (`old`)."""
 
     name: str
     meaning: str
@@ -39,6 +39,7 @@ class Table:
     indexes: tuple[tuple[str, ...], ...] = ()
     after_insert: str | None = None
     after_update: str | None = None
+    after_delete: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,6 +60,9 @@ class Table:
         if self.after_update:
             trigger = f"CREATE TRIGGER IF NOT EXISTS {self.name}_changed AFTER UPDATE ON {self.name}"
             statements.append(f"{trigger} BEGIN {self.after_update}; END")
+        if self.after_delete:
+            trigger = f"CREATE TRIGGER IF NOT EXISTS {self.name}_gone AFTER DELETE ON {self.name}"
+            statements.append(f"{trigger} BEGIN {self.after_delete}; END")
         return statements
 
     def add_columns(self, have: Collection[str]) -> list[str]:
@@ -88,7 +92,7 @@ def _text(name: str, meaning: str, **more: object) -> Column:
 
 VIDEOS = Table(
     "videos",
-    "One row per video or listed id; none ever vanishes.",
+    "One row per video or listed id; none ever vanishes but by `remove`.",
     ("video_id",),
     (
         _text("video_id", "yt-, lo-, sy- id; y8-<4 characters> while a YouTube-8M id has no YouTube id", null=False),
@@ -102,6 +106,7 @@ VIDEOS = Table(
         Column("wanted_stop_s", "real", "end of the source's own segment", "s"),
         _text("state", "listed, fetched, later, gone, unusable, quarantined", null=False),
         _text("reason", "why it is in this state"),
+        _text("title", "title that its site gives it, cleaned; null: not known"),
     ),
     indexes=(("state", "reason"), ("source", "position")),
 )
@@ -132,6 +137,7 @@ MEDIA = Table(
         Column("bytes", "int", "size", "byte", null=False),
         _text("sha256", "hash of the file", null=False),
         Column("probe", "json", "what it holds (media.probe.Probe)", null=False),
+        _text("deleted", "why the file was deleted: `sharded`; null: it is here"),
     ),
     indexes=(("sha256",),),
 )
@@ -225,6 +231,7 @@ CLIPS = Table(
     indexes=(("recipe_hash", "verdict"), ("video_id",)),
     after_insert=_TALLY.format(which="c.rowid = new.rowid"),
     after_update=f"{_UNTALLY}; {_TALLY.format(which='c.rowid = new.rowid')}",
+    after_delete=_UNTALLY,
 )
 TALLIES = Table(
     "tallies",
@@ -351,9 +358,18 @@ SHARDS = Table(
         _text("sha256", "hash of the file", null=False),
     ),
 )
+REMOVED = Table(
+    "removed",
+    "What `remove` took out and is refused since: nothing but salted hashes.",
+    ("hash",),
+    (
+        _text("hash", "of a video id or a channel, after the workspace's own salt", null=False),
+        _text("at", "when, UTC", null=False),
+    ),
+)
 TABLES = (
     *(VIDEOS, ATTEMPTS, MEDIA, CHANNELS, PLANS, PARTS, SCORED, STRETCHES),
-    *(TALLIES, CLIPS, FINGERPRINTS, GROUPS, SPLITS, VOTES, ASKED, TESTED, SAMPLES, SHARDS),
+    *(TALLIES, CLIPS, FINGERPRINTS, GROUPS, SPLITS, VOTES, ASKED, TESTED, SAMPLES, SHARDS, REMOVED),
 )
 
 # Left out when two runs are compared: they say when and where, not what.

@@ -42,6 +42,7 @@ class Workspace:
         try:
             workspace = cls(root, Ledger(root / "ledger.sqlite"), lock)
             workspace._clean_tmp()
+            workspace._check_whole(command)
         except BaseException:
             os.close(lock)
             raise
@@ -130,6 +131,13 @@ class Workspace:
             )
         if recipe != current:
             write_text(self.recipe_file, recipes.dump_recipe(recipe))
+
+    def _check_whole(self, command: str) -> None:
+        """Raise `UsageError` while a removal is not done: half of what it takes out is gone."""
+        if command != "remove" and self.ledger.meta("removing") is not None:
+            raise UsageError(
+                f"{self.root}: a removal was interrupted", hint="`v2a-data remove` without options goes on with it"
+            )
 
     def _clean_tmp(self) -> None:
         """Remove what killed commands left: scratch folders and temporary files."""

@@ -51,6 +51,7 @@ COMMANDS = {
     ("v2a-data", "calibrate"): {"--precision", "--confidence", "--out", "--dry-run", "--force"},
     ("v2a-data", "shard"): {"--samples-per-shard", "--text", "--dry-run", "--force"},
     ("v2a-data", "verify"): {"--deep", "--seed"},
+    ("v2a-data", "remove"): {"--ids", "--ids-file", "--channel", "--dry-run"},
     ("v2a-data", "leaks"): set(),
     ("v2a-data", "repair"): {"--dry-run"},
     ("v2a-data", "export"): {"--without", "--dry-run", "--force"},

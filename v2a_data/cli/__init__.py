@@ -11,6 +11,7 @@ from v2a_data.cli import (
     leaks,
     models,
     recipe,
+    remove,
     repair,
     run,
     shard,
@@ -45,6 +46,7 @@ command(app, "calibrate")(calibrate.calibrate)
 command(app, "shard")(shard.shard)
 command(app, "verify")(verify.verify)
 command(app, "repair")(repair.repair)
+command(app, "remove")(remove.remove)
 command(app, "leaks")(leaks.leaks)
 command(app, "export")(export.export)
 command(app, "run")(run.run)

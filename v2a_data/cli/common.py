@@ -121,9 +121,11 @@ class Common:
 
     def record(self, workspace: "Workspace") -> "RunRecord":
         """The run record of this call."""
+        from v2a_data.removal.refused import Refused
         from v2a_data.runs import RunRecord, command_line
 
-        return RunRecord(workspace.runs, self.command, command_line())
+        hide = Refused(workspace.ledger).hide
+        return RunRecord(workspace.runs, self.command, [hide(word) for word in command_line()])
 
     def overrides(self) -> dict[str, Any]:
         """`--set` values as a recipe table."""

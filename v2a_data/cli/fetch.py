@@ -60,7 +60,7 @@ def fetch(
     from v2a_data.sources.manifest import FromManifest
 
     wanted = parse_limit(limit)
-    lines = _lines(ids_file, url or [])
+    lines = lines_of(ids_file, url or [])
     console = common.console
     with common.open_workspace(dry_run=dry_run, create=True) as workspace:
         folder = str(Path(input).expanduser().resolve()) if input else None
@@ -108,6 +108,7 @@ def fetch(
             "fetched": result.fetched,
             "failed": result.failed,
             "duplicate_files": result.twins,
+            "refused": result.refused,
             "reasons": dict(result.reasons),
             "videos": result.states,
         }
@@ -117,7 +118,7 @@ def fetch(
     return ExitCode.PARTIAL if result.states.get("later") else ExitCode.OK
 
 
-def _lines(ids_file: str | None, urls: list[str]) -> list[str] | None:
+def lines_of(ids_file: str | None, urls: list[str]) -> list[str] | None:
     """Lines of `--ids-file` and `--url` together, null without either."""
     import sys
 
@@ -143,6 +144,8 @@ def _summary(result: "FetchResult", target: int | None) -> str:
     states = ", ".join(f"{count} {name}" for name, count in result.states.items())
     lines = [f"fetched {result.fetched}, failed {result.failed}; all videos: {states}"]
     lines += [f"  {count:5d}  {reason}" for reason, count in result.reasons.most_common()]
+    if result.refused:
+        lines.append(f"  {result.refused:5d}  removed earlier from this dataset, refused")
     if result.twins:
         lines.append(f"  {result.twins:5d}  duplicate_file: the bytes of another one, whose row has its labels too")
     if target is not None and result.states.get("fetched", 0) >= target:

@@ -28,13 +28,15 @@ def shard(
     from v2a_data.cli.recipes import choose_recipe
     from v2a_data.manifest import own_manifest
     from v2a_data.rebuild import REPORT, check_recipe, compare
-    from v2a_data.shards.given import read_texts
+    from v2a_data.shards.given import read_texts, refuse_texts
     from v2a_data.shards.write import check_kept
     from v2a_data.shards.write import shard as run_shard
 
     console = common.console
     texts = read_texts(text) if text is not None else None
     with common.open_workspace(dry_run=dry_run) as workspace:
+        if texts is not None:
+            refuse_texts(workspace, texts)
         recipe = choose_recipe(workspace, common)
         manifest = own_manifest(workspace)
         if manifest is not None:

@@ -55,6 +55,7 @@ class FetchOutcome:
     probe: dict[str, Any] | None = None
     advice: str = ""
     channel: str | None = None
+    title: str | None = None
 
 
 class FailedDownloadError(Exception):
@@ -77,10 +78,11 @@ def fetch_video(request: FetchRequest) -> FetchOutcome:
     try:
         with tempfile.TemporaryDirectory(dir=request.tmp, prefix="fetch-") as folder:
             if request.path:
-                file, channel = _copy_local(request, Path(folder)), None
+                file, said = _copy_local(request, Path(folder)), {}
             else:
-                file, channel = _download(request, Path(folder))
-            return outcome(None, "fetched", 0, "", channel=channel, **_place(request, file))
+                file, info = _download(request, Path(folder))
+                said = {"channel": _channel(info), "title": _title(info)}
+            return outcome(None, "fetched", 0, "", **said, **_place(request, file))
     except FailedDownloadError as error:
         row = error.failure
         return outcome(row.name, row.then, row.tries, str(error), advice=row.advice)
@@ -121,8 +123,8 @@ def _copy_local(request: FetchRequest, folder: Path) -> Path:
     return target
 
 
-def _download(request: FetchRequest, folder: Path) -> tuple[Path, str | None]:
-    """The file, and the channel it was uploaded to where the site says it."""
+def _download(request: FetchRequest, folder: Path) -> tuple[Path, Mapping[str, Any]]:
+    """The file, and what the site says of the video."""
     os.environ.setdefault("YTDLP_NO_PLUGINS", "1")
     import yt_dlp
     from yt_dlp.utils import DownloadError
@@ -151,12 +153,18 @@ def _download(request: FetchRequest, folder: Path) -> tuple[Path, str | None]:
         )
     if request.native_id and info and "youtube" in str(info.get("extractor")) and info.get("id") != request.native_id:
         raise FailedDownloadError(SKIPPED["wrong_id"], f"asked for {request.native_id}, got {info.get('id')}")
-    return found[0], _channel(info or {})
+    return found[0], info or {}
 
 
 def _channel(info: Mapping[str, Any]) -> str | None:
     number = info.get("channel_id") or info.get("uploader_id")
     return clean_text(f"{info.get('extractor_key')}/{number}", 200) if number else None
+
+
+def _title(info: Mapping[str, Any]) -> str | None:
+    """The title as it can be kept: printable, at most 200 characters."""
+    title = info.get("title")
+    return clean_text(title, 200) or None if isinstance(title, str) else None
 
 
 def _options(request: FetchRequest, folder: Path, log: "_Log", skipped: list[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from v2a_data.ids import clean_text
 from v2a_data.ledger import Ledger, encode_json
 from v2a_data.progress import Progress, duration
 from v2a_data.recipe import Recipe
+from v2a_data.removal.refused import Refused
 from v2a_data.runs import now
 from v2a_data.sources import OF_FILES
 from v2a_data.sources.base import Listing, Source, Video
@@ -37,6 +38,7 @@ class FetchResult:
     failed: int = 0
     listed: int = 0
     twins: int = 0  # files with the bytes of another one
+    refused: int = 0  # listed, but removed earlier
     reasons: Counter[str] = field(default_factory=Counter)
     states: dict[str, int] = field(default_factory=dict)
 
@@ -85,11 +87,14 @@ def _goal(listed: int | None, target: int | None) -> int | None:
 def list_only(workspace: Workspace, recipe: Recipe, source: Source, limit: int | None) -> FetchResult:
     """List ids into the ledger without downloading, up to `limit` new ones."""
     result = FetchResult()
+    refused = Refused(workspace.ledger)
     with stop_signals() as stop:
         videos = source.videos(recipe.labels, _listing(workspace, source, recipe))
         # The limit is looked at first: listing one more may ask a site.
         while (limit is None or result.listed < limit) and (video := next(videos, None)) is not None:
-            result.listed += _add(workspace.ledger, video) == "new"
+            place = _add(workspace.ledger, video, refused)
+            result.listed += place == "new"
+            result.refused += place == "refused"
             stop.check()
         stop.check()
     result.states = workspace.ledger.counts("videos", "state")
@@ -133,6 +138,7 @@ class _Run:
     ) -> None:
         self.workspace, self.recipe, self.source, self.engine, self.target = workspace, recipe, source, engine, target
         self.ledger = workspace.ledger
+        self.removed = Refused(workspace.ledger)
         self.have = int(self.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'"))
         self.in_flight = 0
         self.result = FetchResult()
@@ -166,11 +172,12 @@ class _Run:
             video = next(videos, None)
             if video is None:
                 return
-            place = _add(self.ledger, video)
+            place = _add(self.ledger, video, self.removed)
             self._guard_listing(video)
             self.result.listed += place == "new"
             self.result.twins += place == "twin"
-            if place in ("known", "twin") or video.state != "listed":
+            self.result.refused += place == "refused"
+            if place in ("known", "twin", "refused") or video.state != "listed":
                 continue
             # Pacing, not secrets: any random number will do.
             sleep_s = random.uniform(*self.recipe.fetch.sleep_s) if paced and not first else 0.0  # noqa: S311
@@ -202,6 +209,10 @@ class _Run:
 
     def _record(self, outcome: FetchOutcome) -> None:
         self.in_flight -= 1
+        if self.removed.channel(outcome.channel):
+            self.removed.turn_away(self.workspace, outcome.video_id)
+            self.result.refused += 1
+            return
         state, reason = self._state(outcome)
         with self.ledger.transaction():
             self.ledger.attempt(
@@ -216,6 +227,8 @@ class _Run:
                 path = str(outcome.path).removeprefix(root).lstrip("/")
                 row = {**outcome.__dict__, "path": path}
                 self.ledger.insert(schema.MEDIA, [row], existing="replace")
+                sql = "UPDATE videos SET title = ? WHERE video_id = ?"
+                self.ledger.execute(sql, (outcome.title, outcome.video_id))
                 if outcome.channel is not None:
                     self.ledger.insert(schema.CHANNELS, [row], existing="replace")
         if outcome.failure is None:
@@ -253,8 +266,10 @@ def _listing(workspace: Workspace, source: Source, recipe: Recipe) -> Listing:
     return Listing(recipe, root / "cache" / source.name, frozenset(known), waiting, root / "tmp" / "unpacked")
 
 
-def _add(ledger: Ledger, video: Video) -> Literal["new", "waiting", "known", "twin"]:
+def _add(ledger: Ledger, video: Video, refused: Refused) -> Literal["new", "waiting", "known", "twin", "refused"]:
     """Put a listed video into the ledger, or join its labels to the row that has its id already."""
+    if refused.video(video):
+        return "refused"
     found = ledger.rows("SELECT * FROM videos WHERE video_id = ?", (video.video_id,))
     with ledger.transaction():
         if not found:

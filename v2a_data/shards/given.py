@@ -14,6 +14,7 @@ from v2a_data.errors import FatalError, UsageError, nearest
 from v2a_data.files import sha256_file, whole_file
 from v2a_data.ids import check_video_id, clean_text, split_clip_id
 from v2a_data.manifest import Manifest, own_manifest
+from v2a_data.removal.refused import Refused
 from v2a_data.workspace import Workspace
 
 _META = "texts"
@@ -74,6 +75,17 @@ def same_texts(workspace: Workspace, texts: Texts) -> bool:
     """Whether the texts are those that the workspace has."""
     about = _kept(workspace)
     return about is not None and about["sha256"] == texts.sha256
+
+
+def refuse_texts(workspace: Workspace, texts: Texts) -> None:
+    """Raise `UsageError` for texts about a video that was removed from the workspace."""
+    removed = Refused(workspace.ledger)
+    rows = [item for item in texts.by_id if removed.has(item) or removed.has(item.rpartition("_")[0])]
+    if rows:
+        raise UsageError(
+            f"--text {texts.path}: {len(rows)} rows are about videos that were removed, the first one is {rows[0]}",
+            hint="take these rows out of the file",
+        )
 
 
 def keep_texts(workspace: Workspace, texts: Texts) -> None:

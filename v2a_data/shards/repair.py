@@ -169,7 +169,7 @@ class _Mend:
         for values in self.run.samples(cuts):
             key, media = values["key"], Path(cuts[values["key"]]["path"])
             standing = kept[key].body if key in kept else None
-            same = standing and _hash(media.read_bytes(), standing) == rows[key].sha256
+            same = standing and sample_hash(media.read_bytes(), standing) == rows[key].sha256
             # Its old JSON where that makes the old sample: a newer version of this package writes another one.
             members[key] = Member(key, values, media, standing if same else None)
         gone = [key for key in (*rows, *back) if key not in members]
@@ -206,7 +206,7 @@ class _Mend:
         body = _slice(file, place.json_offset, place.json_bytes)
         for candidate in (lambda: body, lambda: self._json(row.key)):
             found = candidate()
-            if found is not None and _hash(media, found) == row.sha256:
+            if found is not None and sample_hash(media, found) == row.sha256:
                 target.write_bytes(media)
                 return Member(row.key, json.loads(found), target, found)
         return Member(row.key, {}, target, body)
@@ -310,6 +310,6 @@ def _slice(file: BinaryIO, offset: int, size: int) -> bytes:
     return file.read(size)
 
 
-def _hash(media: bytes, body: bytes) -> str:
+def sample_hash(media: bytes, body: bytes) -> str:
     """The hash of a sample as the index has it."""
     return hashlib.sha256(media + body).hexdigest()
