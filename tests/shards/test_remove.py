@@ -261,3 +261,20 @@ def test_ledgers_of_version_2_learn_it(root: Path) -> None:
     assert naming(root, GONE) == []
     with sqlite3.connect(root / "ledger.sqlite") as db:
         assert db.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone() == ("3",)
+
+
+def test_a_rebuilt_dataset_forgets_rows_of_its_manifest(made: Path, tmp_path: Path, world: Path) -> None:
+    root, manifest = tmp_path / "rebuilt", made.parent / "m.parquet"
+    run("fetch", "--manifest", manifest, "--input", world, *at(root))
+    run("curate", *at(root))
+    video_id = pq.read_table(manifest)["video_id"].to_pylist()[0]
+    assert "manifest.parquet" in naming(root, video_id)
+    values = removed(root, "--ids", video_id)
+    assert values["swept"]["edited"] == ["manifest.parquet"]
+    assert naming(root, video_id) == []
+    # The published file is still taken for what this workspace follows, but for that video.
+    again = json.loads(run("fetch", "--manifest", manifest, *at(root), "--json"))
+    assert (again["fetched"], again["missing"]) == (0, [])
+    assert naming(root, video_id) == []
+    run("shard", *at(root))
+    assert not any(key.startswith(video_id) for key in keys(root))
