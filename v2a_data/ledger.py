@@ -155,17 +155,20 @@ class Ledger:
         message: str = "",
         tool_version: str | None = None,
         seconds: float | None = None,
+        at: str | None = None,
+        tries: int | None = None,
     ) -> None:
-        """Record one attempt at a video; `failure` null means it went well."""
+        """Record one attempt at a video, now or `at`; `failure` null means it went well."""
         row = {
             "video_id": video_id,
             "stage": stage,
             "class": failure or "ok",
             "message": clean_text(message) or None,
             "tool_version": tool_version,
-            "at": now(),
+            "at": at or now(),
             "host": host(),
             "seconds": None if seconds is None else round(seconds, 3),
+            "tries": tries,
         }
         self.insert(schema.ATTEMPTS, [row])
 

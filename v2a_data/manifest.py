@@ -47,7 +47,10 @@ _MAX_LABELS = 100
 # Keys of a recipe that stay on the machine: whoever rebuilds has folders, and decides which hosts are asked how often.
 _PRIVATE = {
     "source": ("input", "lists", "lookup_sleep_s", *ADDRESSES),
-    "fetch": ("target_videos", "sleep_s", "extractors", "hosts"),
+    "fetch": (
+        *("target_videos", "sleep_s", "sleep_requests_s", "per_day", "longest_wait_s", "source_address"),
+        *("extractors", "hosts", "keep_free_gb"),
+    ),
 }
 _JSON_COLUMNS = tuple(c.name for c in schema.MANIFEST.columns if c.kind == "json")
 _HEX64 = re.compile(r"[0-9a-f]{64}\Z")

@@ -6,6 +6,7 @@ one. `[train]` stays a table here: the trainer builds its own dataclasses from i
 
 import dataclasses
 import hashlib
+import ipaddress
 import json
 import re
 import tomllib
@@ -32,6 +33,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "fetch.sleep_s": (0, 86_400),
     "fetch.max_duration_s": (1, 1e6),
     "fetch.max_bytes": (1, 1e12),
+    "fetch.sleep_requests_s": (0, 3600),
+    "fetch.per_day": (1, 1e9),
+    "fetch.longest_wait_s": (0, 1e6),
+    "fetch.keep_free_gb": (0, 1e6),
     "clips.seconds": (2, 600),
     "clips.min_seconds": (2, 600),
     "clips.max_per_video": (1, 1e6),
@@ -58,6 +63,7 @@ ADDRESSES: dict[str, frozenset[str]] = {
     "ave_url": frozenset(),
     "watch_url": frozenset({"id"}),
 }
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 Table = dict[str, Any]
 
 
@@ -93,15 +99,33 @@ class SourceSection:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchSection:
-    """How media are fetched. `sleep_s` is the pause before each download, drawn from the range."""
+    """How media are fetched.
+
+    `sleep_s` is the pause between two downloads, drawn from the range, `sleep_requests_s` that between the requests
+    before a download; `per_day` is how many downloads may start within 24 hours. All three count per outgoing address:
+    the machine's own, or `source_address`. When a site asks to wait, up to `longest_wait_s` is waited for, and for
+    more than that the run stops. `licence = "cc"` takes only what its site calls Creative Commons. No download starts,
+    and none goes on, with less than `keep_free_gb` of free disk.
+    """
 
     target_videos: int = 200
     format_sort: str = "res:360,vcodec:h264,acodec:aac"
     sleep_s: tuple[float, float] = (10.0, 20.0)
+    sleep_requests_s: float = 0.75
+    per_day: int = 500
+    longest_wait_s: float = 60.0
+    source_address: str | None = None
+    licence: Literal["any", "cc"] = "any"
     extractors: tuple[str, ...] = ("youtube",)
     hosts: tuple[str, ...] = ("youtube.com", "youtu.be", "googlevideo.com", "youtubei.googleapis.com")
     max_duration_s: float = 3600.0
     max_bytes: int = 4_000_000_000
+    keep_free_gb: float = 1.0
+
+    @property
+    def own_site(self) -> bool:
+        """Whether everything is fetched from this machine itself, which needs no budget."""
+        return all(host in LOOPBACK for host in self.hosts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -383,6 +407,13 @@ def _check_ranges(recipe: Recipe, where: str) -> None:
                 raise UsageError(f"{where}.{key}: from {low:g} to {high:g}, got {float(number):g}")
     if recipe.fetch.sleep_s[0] > recipe.fetch.sleep_s[1]:
         raise UsageError(f"{where}.fetch.sleep_s: [shortest, longest], got {list(recipe.fetch.sleep_s)}")
+    if recipe.fetch.source_address is not None:
+        try:
+            ipaddress.ip_address(recipe.fetch.source_address)
+        except ValueError:
+            raise UsageError(
+                f"{where}.fetch.source_address: an address of this machine, got {recipe.fetch.source_address!r}"
+            ) from None
     for name in ("validation", "test"):
         share = getattr(recipe.splits, name)
         if share < 0 or (isinstance(share, float) and share > 1):

@@ -117,15 +117,29 @@ ATTEMPTS = Table(
     (
         Column("id", "int", "number of the attempt", null=False),
         _text("video_id", "video", null=False),
-        _text("stage", "list, fetch, score, cut", null=False),
+        _text("stage", "list; fetch, where it failed extract, download, probe; score, cut", null=False),
         _text("class", "ok, or a failure class or reason", null=False),
         _text("message", "the tool's own words, control characters removed"),
         _text("tool_version", "yt-dlp or PyAV version"),
         _text("at", "when, UTC", null=False),
         _text("host", "machine", null=False),
         Column("seconds", "real", "duration", "s"),
+        Column("tries", "int", "how many-th try to fetch it; null at other stages"),
     ),
     indexes=(("video_id",),),
+)
+STARTS = Table(
+    "starts",
+    "When downloads from a site started, per outgoing address: what pauses and the day's budget are reckoned from.",
+    ("id",),
+    (
+        Column("id", "int", "number of the start", null=False),
+        _text("address", "outgoing address; empty: the machine's own", null=False),
+        _text("video_id", "video while it is under way; null when its end is recorded"),
+        Column("at", "real", "start, since 1970, UTC", "s", null=False),
+        Column("ended_at", "real", "end, since 1970, UTC", "s"),
+    ),
+    indexes=(("address", "at"), ("video_id",)),
 )
 MEDIA = Table(
     "media",
@@ -368,12 +382,12 @@ REMOVED = Table(
     ),
 )
 TABLES = (
-    *(VIDEOS, ATTEMPTS, MEDIA, CHANNELS, PLANS, PARTS, SCORED, STRETCHES),
+    *(VIDEOS, ATTEMPTS, STARTS, MEDIA, CHANNELS, PLANS, PARTS, SCORED, STRETCHES),
     *(TALLIES, CLIPS, FINGERPRINTS, GROUPS, SPLITS, VOTES, ASKED, TESTED, SAMPLES, SHARDS, REMOVED),
 )
 
 # Left out when two runs are compared: they say when and where, not what.
-VOLATILE_TABLES = ("attempts",)
+VOLATILE_TABLES = ("attempts", "starts")
 
 INDEX = Table(
     "index",

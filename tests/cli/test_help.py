@@ -45,7 +45,7 @@ COMMON = {
 }
 COMMANDS = {
     ("v2a-data", "labels"): set(),
-    ("v2a-data", "fetch"): {"--label", "--source", "--input", "--ids-only", "--ids-file", "--url", "--manifest", "--limit", "--dry-run", "--force"},
+    ("v2a-data", "fetch"): {"--label", "--source", "--input", "--ids-only", "--ids-file", "--url", "--manifest", "--limit", "--max-downloads", "--license", "--retry", "--cookies", "--dry-run", "--force"},
     ("v2a-data", "curate"): {"--only", "--models", "--dry-run", "--force"},
     ("v2a-data", "votes"): {"--import", "--format", "--export", "--sample", "--seed", "--out", "--dry-run", "--force"},
     ("v2a-data", "calibrate"): {"--precision", "--confidence", "--out", "--dry-run", "--force"},

@@ -44,5 +44,40 @@ def test_what_nobody_foresaw_is_unknown_and_tried_twice() -> None:
     assert (UNKNOWN.then, UNKNOWN.tries) == ("gone", 2)
 
 
-def test_stops_say_what_to_do() -> None:
-    assert all(row.advice for row in CLASSES if row.then in ("stop", "setup"))
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Video unavailable. A reason that nobody has seen yet",
+        "Unable to download API page: HTTP Error 400: Bad Request (caused by <HTTPError 400: Bad Request>)",
+        "This hassle-free video is not for you",
+        "Unable to extract the password",
+    ],
+)
+def test_words_that_are_nearly_in_the_table_are_unknown(words: str) -> None:
+    assert classify(words) is UNKNOWN
+
+
+def test_what_a_missing_runtime_hides_is_the_set_up() -> None:
+    words, warning = WORDS["no_format"], "[youtube] abc: n challenge solving failed: Some formats may be missing."
+    assert classify(words, ["something else"]).name == "no_format"
+    assert classify(words, ["something else", warning]).name == "setup"
+    assert classify(WORDS["private"], [warning]).name == "private"
+
+
+def test_stops_say_for_how_long_and_the_set_up_what_to_do() -> None:
+    stops = {row.name: row.pause_s / 3600 for row in CLASSES if row.then == "stop"}
+    assert stops == {"bot_check": 6, "rate_limited": 1, "ip_blocked": 24, "http_429": 1}
+    assert all(row.advice for row in CLASSES if row.then == "setup")
+
+
+def test_consequences() -> None:
+    by_then = {then: [row.name for row in CLASSES if row.then == then] for then in ("later", "gone", "setup")}
+    assert by_then == {
+        "later": ["http_403", "live", "processing", "transport"],
+        "gone": [
+            *("private", "age", "members", "paid", "geo", "copyright", "terminated", "removed", "live_gone"),
+            *("no_format", "http_gone", "bare"),
+        ],
+        "setup": ["setup"],
+    }
+    assert [row.name for row in CLASSES if row.tries > 1] == ["bare"]

@@ -9,7 +9,7 @@ from worlds import RECIPE
 from v2a_data.console import Console
 from v2a_data.engine import Engine, SerialEngine
 from v2a_data.errors import NothingError, UsageError
-from v2a_data.fetch import stage
+from v2a_data.fetch import announce
 from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import load_recipe
 from v2a_data.sources.local import Local
@@ -110,13 +110,13 @@ def test_the_estimate_asks_no_site(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("v2a_data.sources.youtube8m.get", forbidden)
     recipe = load_recipe("airplane")
     workspace = Workspace.look(tmp_path / "none")
-    listed = stage.expected(workspace, recipe, YouTube8M())
+    listed = announce.expected(workspace, recipe, YouTube8M())
     assert listed == 35170
-    words = stage.announcement(workspace, recipe, YouTube8M(), listed, recipe.fetch.target_videos)
+    words = announce.announcement(workspace, recipe, YouTube8M(), listed, recipe.fetch.target_videos)
     assert words.startswith(
         "youtube8m lists 35170 videos of Airplane; 0 are here; 200 to fetch, about 4.6 GB, about 1 h"
     )
-    assert "35170 to fetch, about 808.9 GB" in stage.announcement(workspace, recipe, YouTube8M(), listed, None)
+    assert "35170 to fetch, about 808.9 GB" in announce.announcement(workspace, recipe, YouTube8M(), listed, None)
     assert not (tmp_path / "none").exists()
 
 

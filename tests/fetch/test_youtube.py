@@ -9,7 +9,8 @@ from youtube_loopback import mapped, player_answer, refusal
 from v2a_data.console import Console
 from v2a_data.engine import SerialEngine
 from v2a_data.errors import SiteStopError
-from v2a_data.fetch.download import FetchRequest, allowed_url, fetch_video
+from v2a_data.fetch.download import FetchRequest, fetch_video
+from v2a_data.fetch.hosts import allowed_url
 from v2a_data.fetch.stage import fetch
 from v2a_data.media.ffmpeg import ffmpeg_path
 from v2a_data.recipe import FetchSection, load_recipe
@@ -94,13 +95,19 @@ def test_a_bot_check_stops_the_run_and_blames_no_id(files, tmp_path: Path, conso
 
 def test_bare_unavailable_is_believed_on_the_second_day(files, tmp_path: Path, console: Console) -> None:
     recipe = load_recipe("airplane", {"fetch": {"sleep_s": [0, 0]}})
-    with mapped(ANSWERS, files), Workspace.open(tmp_path / "w", "t") as workspace:
-        for expected in ("later", "later", "gone", "gone"):
-            fetch(workspace, recipe, Ids(["bare0000000"]), SerialEngine(), console, None)
-            assert workspace.ledger.value("SELECT state FROM videos") == expected
-            if workspace.ledger.value("SELECT COUNT(*) FROM attempts") == 2:
+    asked = []
+    with mapped(ANSWERS, files) as requests, Workspace.open(tmp_path / "w", "t") as workspace:
+        for state, another_day in (("later", 0), ("later", 1), ("gone", 0), ("gone", 0)):
+            result = fetch(workspace, recipe, Ids(["bare0000000"]), SerialEngine(), console, None)
+            assert workspace.ledger.value("SELECT state FROM videos") == state
+            assert result.another_day == another_day
+            asked.append(sum("/watch" in path for path in requests))
+            if len(asked) == 2:
                 workspace.ledger.execute("UPDATE attempts SET at = '2026-01-01T00:00:00Z'")
-        assert workspace.ledger.value("SELECT COUNT(*) FROM attempts") == 3
+        tries = [tuple(row) for row in workspace.ledger.rows("SELECT class, tries FROM attempts ORDER BY id")]
+    # On the same day the site is not asked again: it would say the same.
+    assert asked == [1, 1, 2, 2]
+    assert tries == [("bare", 1), ("bare", 2)]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from v2a_data.console import Console
 from v2a_data.engine import SerialEngine
 from v2a_data.errors import FatalError, NothingError, SiteStopError, UsageError
 from v2a_data.fetch import http
-from v2a_data.fetch.stage import fetch, list_only
+from v2a_data.fetch.listing import list_only
+from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import SourceSection, load_recipe
 from v2a_data.sources.base import Listing
 from v2a_data.sources.youtube8m import YouTube8M

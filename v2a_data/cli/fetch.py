@@ -1,7 +1,8 @@
 """`v2a-data fetch`: list ids and download media."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +11,10 @@ from v2a_data.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from v2a_data.fetch.stage import FetchResult
+    from v2a_data.manifest import Manifest
+    from v2a_data.recipe import Recipe
+    from v2a_data.sources.base import Source
+    from v2a_data.workspace import Workspace
 
 
 def fetch(
@@ -38,54 +43,58 @@ def fetch(
             "--limit", metavar="N|all", help="Go on to N videos, or all. Default: the recipe's target_videos."
         ),
     ] = None,
+    max_downloads: Annotated[
+        int | None, typer.Option("--max-downloads", min=1, metavar="N", help="Start at most N downloads in this run.")
+    ] = None,
+    license: Annotated[
+        str | None, typer.Option("--license", metavar="cc|any", help="cc: only what is marked Creative Commons.")
+    ] = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option("--retry", metavar="CLASS,…", help="Only videos that failed so, gone ones too; see status."),
+    ] = None,
+    cookies: Annotated[
+        str | None, typer.Option("--cookies", metavar="FILE", help="A session of your own; the file is only read.")
+    ] = None,
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
     """List ids of labels and download their videos.
 
-    Whole files in a small format, up to the recipe's number of videos or --limit.
+    Whole files in a small format, up to the recipe's number of videos or --limit, with the pauses that sites ask for.
 
     \b
     v2a-data fetch --label Airplane
     v2a-data fetch --source local --input my-videos --label Dog
     v2a-data fetch --manifest manifest.parquet
+    v2a-data fetch --retry bare,http_403
     """
     from v2a_data import rebuild
-    from v2a_data.cli.recipes import choose_recipe
-    from v2a_data.fetch import stage
-    from v2a_data.recipe import merge
-    from v2a_data.sources import SOURCES
-    from v2a_data.sources.base import Source
-    from v2a_data.sources.ids import Ids
-    from v2a_data.sources.manifest import FromManifest
+    from v2a_data.fetch import announce, stage
+    from v2a_data.fetch.cookies import read_cookies
+    from v2a_data.fetch.listing import failed_videos, list_only
 
     wanted = parse_limit(limit)
     lines = lines_of(ids_file, url or [])
     console = common.console
+    if license is not None:
+        common = replace(common, sets=[*common.sets, f"fetch.licence={license}"])
+    if cookies is not None:
+        cookies = str(Path(cookies).expanduser().absolute())
+        read_cookies(cookies)
     with common.open_workspace(dry_run=dry_run, create=True) as workspace:
-        folder = str(Path(input).expanduser().resolve()) if input else None
-        given = rebuild.choose(workspace, manifest)
-        if given is not None:
-            if label or source or common.recipe or lines is not None:
-                raise UsageError(
-                    "--label, --source, --recipe, --ids-file and --url: a manifest says all of that itself",
-                    hint="beside --manifest only --input, --limit and --set of addresses and pacing make sense",
-                )
-            over = merge({"source": {"input": folder}} if folder else {}, common.overrides())
-            recipe = rebuild.recipe_of(given, workspace.recipe(), over)
+        given, recipe, chosen = _choose(workspace, common, manifest, label or [], source, input, lines)
+        classes = tuple(name.strip() for names in retry or [] for name in names.split(",") if name.strip())
+        if classes:
+            listed: int | None = len(failed_videos(workspace.ledger, classes))
         else:
-            recipe = choose_recipe(workspace, common, label or [], source, folder)
-        chosen: Source = (
-            FromManifest(given)
-            if given is not None
-            else Ids(lines)
-            if lines is not None
-            else SOURCES[recipe.source.name]()
-        )
-        listed = stage.expected(workspace, recipe, chosen)
-        usual = recipe.fetch.target_videos if given is None else None
+            listed = announce.expected(workspace, recipe, chosen)
+        usual = recipe.fetch.target_videos if given is None and not classes else None
         target = None if wanted == "all" else wanted if isinstance(wanted, int) else usual
-        console.say(stage.announcement(workspace, recipe, chosen, listed, target))
+        if classes:
+            console.say(f"{listed} videos that failed with {', '.join(classes)} are tried again")
+        else:
+            console.say(announce.announcement(workspace, recipe, chosen, listed, target))
         if dry_run:
             console.result({"dry_run": True, "listed": listed, "target": target}, "nothing was fetched")
             return ExitCode.OK
@@ -94,28 +103,70 @@ def fetch(
             rebuild.begin(workspace, given)
         with common.record(workspace) as record:
             if ids_only:
-                result = stage.list_only(workspace, recipe, chosen, wanted if isinstance(wanted, int) else None)
+                most = wanted if isinstance(wanted, int) else None
+                found = list_only(workspace, recipe, chosen, most)
+                result = stage.FetchResult(listed=found["new"], refused=found["refused"])
+                result.states = workspace.ledger.counts("videos", "state")
             else:
-                engine = common.engine() if stage.parallel(recipe, chosen) else common.in_order()
+                # A cluster that was asked for is used, one video at a time where a site wants pauses.
+                cluster = common.scheduler is not None or announce.parallel(recipe, chosen)
+                engine = common.engine() if cluster else common.in_order()
+                wishes = stage.Wishes(target, max_downloads, classes, cookies)
                 try:
-                    result = stage.fetch(workspace, recipe, chosen, engine, console, target, listed)
+                    result = stage.fetch(workspace, recipe, chosen, engine, console, wishes, listed)
                 finally:
                     engine.close()
             record.note(
                 fetched=result.fetched, failed=result.failed, reasons=dict(result.reasons), states=result.states
             )
-        values = {
-            "fetched": result.fetched,
-            "failed": result.failed,
-            "duplicate_files": result.twins,
-            "refused": result.refused,
-            "reasons": dict(result.reasons),
-            "videos": result.states,
-        }
         missing = rebuild.missing_videos(workspace) if given is not None else []
-        values |= {"missing": missing} if given is not None else {}
+        values = _values(result) | ({"missing": missing} if given is not None else {})
         console.result(values, "\n".join([*_missing(missing), _summary(result, target)]))
-    return ExitCode.PARTIAL if result.states.get("later") else ExitCode.OK
+    return ExitCode.PARTIAL if result.states.get("later") or result.go_on_at else ExitCode.OK
+
+
+def _choose(
+    workspace: "Workspace",
+    common: Common,
+    manifest: Path | None,
+    labels: list[str],
+    source: str | None,
+    input: str | None,
+    lines: list[str] | None,
+) -> "tuple[Manifest | None, Recipe, Source]":
+    """The manifest to follow where there is one, the recipe, and the source of ids."""
+    from v2a_data import rebuild
+    from v2a_data.cli.recipes import choose_recipe
+    from v2a_data.recipe import merge
+    from v2a_data.sources import SOURCES
+    from v2a_data.sources.ids import Ids
+    from v2a_data.sources.manifest import FromManifest
+
+    folder = str(Path(input).expanduser().resolve()) if input else None
+    given = rebuild.choose(workspace, manifest)
+    if given is None:
+        recipe = choose_recipe(workspace, common, labels, source, folder)
+        return None, recipe, Ids(lines) if lines is not None else SOURCES[recipe.source.name]()
+    if labels or source or common.recipe or lines is not None:
+        raise UsageError(
+            "--label, --source, --recipe, --ids-file and --url: a manifest says all of that itself",
+            hint="beside --manifest only --input, --limit and --set of addresses and pacing make sense",
+        )
+    over = merge({"source": {"input": folder}} if folder else {}, common.overrides())
+    return given, rebuild.recipe_of(given, workspace.recipe(), over), FromManifest(given)
+
+
+def _values(result: "FetchResult") -> dict[str, Any]:
+    return {
+        "fetched": result.fetched,
+        "failed": result.failed,
+        "duplicate_files": result.twins,
+        "refused": result.refused,
+        "another_day": result.another_day,
+        "go_on_at": result.go_on_at,
+        "reasons": dict(result.reasons),
+        "videos": result.states,
+    }
 
 
 def lines_of(ids_file: str | None, urls: list[str]) -> list[str] | None:
@@ -148,6 +199,12 @@ def _summary(result: "FetchResult", target: int | None) -> str:
         lines.append(f"  {result.refused:5d}  removed earlier from this dataset, refused")
     if result.twins:
         lines.append(f"  {result.twins:5d}  duplicate_file: the bytes of another one, whose row has its labels too")
+    if result.another_day:
+        lines.append(f"  {result.another_day:5d}  failed too lately to be tried again today; --retry CLASS does so")
+    if result.go_on_at:
+        lines.append(
+            f"the day's downloads (fetch.per_day) are used up; the same command goes on after {result.go_on_at}"
+        )
     if target is not None and result.states.get("fetched", 0) >= target:
         lines.append(f"stopped at {target} videos; --limit N or --limit all goes on")
     lines.append("next: v2a-data curate")

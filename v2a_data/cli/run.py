@@ -29,7 +29,7 @@ def run(
 
     from v2a_data.cli.recipes import choose_recipe
     from v2a_data.curate.stage import curate, verdicts
-    from v2a_data.fetch import stage
+    from v2a_data.fetch import announce, stage
     from v2a_data.manifest import own_manifest
     from v2a_data.models.choice import require, with_models
     from v2a_data.scorers import SCORERS
@@ -42,9 +42,9 @@ def run(
             raise UsageError(f"{workspace.root} is rebuilt from a manifest", hint="go on with fetch, curate and shard")
         recipe = with_models(choose_recipe(workspace, common), models)
         source = SOURCES[recipe.source.name]()
-        listed = stage.expected(workspace, recipe, source)
+        listed = announce.expected(workspace, recipe, source)
         if dry_run:
-            words = stage.announcement(workspace, recipe, source, listed, recipe.fetch.target_videos)
+            words = announce.announcement(workspace, recipe, source, listed, recipe.fetch.target_videos)
             console.result({"dry_run": True, "listed": listed}, words)
             return ExitCode.OK
         # Hours of fetching must not end at a model that is not here.
@@ -58,7 +58,7 @@ def run(
                     have = workspace.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'")
                     kept = verdicts(workspace, recipe)[0].get("keep", 0)
                     target = _next_target(have, kept, until_kept, recipe.fetch.target_videos)
-                    console.say(stage.announcement(workspace, recipe, source, listed, target))
+                    console.say(announce.announcement(workspace, recipe, source, listed, target))
                     fetched = stage.fetch(workspace, recipe, source, engine, console, target, listed)
                     result = curate(workspace, recipe, engine, console)
                     kept = result.verdicts.get("keep", 0)
@@ -71,6 +71,11 @@ def run(
         console.result(
             {"kept": kept, "wanted": until_kept, "clips": result.verdicts}, f"{kept} clips kept; next: v2a-data shard"
         )
+    if fetched.go_on_at:
+        console.warn(
+            f"the day's downloads (fetch.per_day) are used up; the same command goes on after {fetched.go_on_at}"
+        )
+        return ExitCode.PARTIAL
     if until_kept is not None and kept < until_kept:
         console.warn(f"{source.name} has no more videos: {kept} of {until_kept} clips are kept")
         return ExitCode.PARTIAL

@@ -1,104 +1,55 @@
 """The driver of `fetch`: list ids, download up to the wanted number, record every attempt."""
 
-import json
-import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
-from v2a_data import schema
 from v2a_data.console import Console
-from v2a_data.engine import Engine, Job, Step, pause, stop_signals
-from v2a_data.errors import MissingToolError, NothingError, SiteStopError
-from v2a_data.fetch.download import FetchOutcome, FetchRequest, fetch_video
-from v2a_data.fetch.failures import SUSPICIOUS, SUSPICIOUS_IN_A_ROW
-from v2a_data.files import free_bytes
-from v2a_data.ids import clean_text
-from v2a_data.ledger import Ledger, encode_json
-from v2a_data.progress import Progress, duration
+from v2a_data.engine import Engine, Job, Step
+from v2a_data.errors import FatalError, MissingToolError, NothingError, SiteStopError
+from v2a_data.fetch.announce import goal, offline, parallel, say_terms
+from v2a_data.fetch.disk import shortage
+from v2a_data.fetch.download import FetchRequest, fetch_video
+from v2a_data.fetch.failures import BY_NAME
+from v2a_data.fetch.finished import FetchOutcome
+from v2a_data.fetch.listing import add, failed_videos, listing_of, too_soon
+from v2a_data.fetch.pacing import Hold, Pace, moment
+from v2a_data.fetch.record import Recorder
+from v2a_data.fetch.streak import MOST_IN_A_ROW, Streak
+from v2a_data.progress import Progress
 from v2a_data.recipe import Recipe
-from v2a_data.removal.refused import Refused
-from v2a_data.runs import now
-from v2a_data.sources import OF_FILES
-from v2a_data.sources.base import Listing, Source, Video
+from v2a_data.sources.base import Source, Video
 from v2a_data.workspace import Workspace
-
-# About one YouTube-8M video (207 s) at 360 lines with AAC, and the time it takes beside the sleeps.
-_MB_PER_VIDEO = 23.0
-_SECONDS_PER_VIDEO = 8.0
-WAITING = ("listed", "later")
 
 
 @dataclass
 class FetchResult:
-    """What one `fetch` did. `states` counts all videos of the workspace."""
+    """What one `fetch` did. `states` counts all videos of the workspace.
+
+    `another_day` were not tried: they failed too lately. `go_on_at` is when the day's budget has room again, where it
+    ended the run.
+    """
 
     fetched: int = 0
     failed: int = 0
     listed: int = 0
     twins: int = 0  # files with the bytes of another one
     refused: int = 0  # listed, but removed earlier
+    another_day: int = 0
+    go_on_at: str | None = None
     reasons: Counter[str] = field(default_factory=Counter)
     states: dict[str, int] = field(default_factory=dict)
 
 
-def parallel(recipe: Recipe, source: Source) -> bool:
-    """Whether several videos may be fetched at once: not from a site that wants pauses."""
-    return recipe.fetch.sleep_s[1] == 0 or _offline(recipe, source)
+@dataclass(frozen=True)
+class Wishes:
+    """What one run is asked for: `target` videos in the workspace, `most_downloads` in this run, only the videos that
+    failed with a class of `retry`, with the session of a `cookies` file."""
 
-
-def _offline(recipe: Recipe, source: Source) -> bool:
-    """Whether everything that the source lists is a file."""
-    given = recipe.source.input is not None and source.name in OF_FILES
-    return given or source.name in ("local", "synthetic") or bool(getattr(source, "offline", False))
-
-
-def expected(workspace: Workspace, recipe: Recipe, source: Source) -> int | None:
-    """How many videos the source lists for the recipe's labels, found out without asking a site.
-
-    Raises `NothingError` or `UsageError` for labels and inputs that the source does not have.
-    """
-    return source.count(recipe.labels, _listing(workspace, source, recipe))
-
-
-def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: int | None, target: int | None) -> str:
-    """What is about to happen: count, size and time, from the recipe's pacing."""
-    have = workspace.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'")
-    videos = max(0, (_goal(listed, target) or 0) - have)
-    labels = ", ".join(recipe.labels) or "all labels"
-    count = "" if listed is None else f"{listed} "
-    start = f"{source.name} lists {count}videos of {labels}; {have} are here"
-    if _offline(recipe, source):
-        return f"{start}; {videos} to link or copy"
-    if parallel(recipe, source):
-        return f"{start}; up to {videos} to fetch"
-    seconds = videos * (_SECONDS_PER_VIDEO + sum(recipe.fetch.sleep_s) / 2)
-    wanted_gb, free_gb = videos * _MB_PER_VIDEO / 1e3, free_bytes(workspace.root) / 1e9
-    room = f"; only {free_gb:.0f} GB are free" if wanted_gb > free_gb else ""
-    return f"{start}; {videos} to fetch, about {wanted_gb:.1f} GB, about {duration(seconds)}{room}"
-
-
-def _goal(listed: int | None, target: int | None) -> int | None:
-    """How many videos there will be in the end, null where neither number is known."""
-    return min((count for count in (listed, target) if count is not None), default=None)
-
-
-def list_only(workspace: Workspace, recipe: Recipe, source: Source, limit: int | None) -> FetchResult:
-    """List ids into the ledger without downloading, up to `limit` new ones."""
-    result = FetchResult()
-    refused = Refused(workspace.ledger)
-    with stop_signals() as stop:
-        videos = source.videos(recipe.labels, _listing(workspace, source, recipe))
-        # The limit is looked at first: listing one more may ask a site.
-        while (limit is None or result.listed < limit) and (video := next(videos, None)) is not None:
-            place = _add(workspace.ledger, video, refused)
-            result.listed += place == "new"
-            result.refused += place == "refused"
-            stop.check()
-        stop.check()
-    result.states = workspace.ledger.counts("videos", "state")
-    return result
+    target: int | None = None
+    most_downloads: int | None = None
+    retry: tuple[str, ...] = ()
+    cookies: str | None = None
 
 
 def fetch(
@@ -107,94 +58,149 @@ def fetch(
     source: Source,
     engine: Engine,
     console: Console,
-    target: int | None,
+    wishes: Wishes | int | None,
     listed: int | None = None,
+    pace: Pace | None = None,
 ) -> FetchResult:
-    """Fetch until the workspace holds `target` videos, or all that the source lists (`listed`, where known).
+    """Fetch until the workspace holds the target, or all that the source lists (`listed`, where known).
 
-    Raises `SiteStopError` when the site asks to stop, `MissingToolError` when the set-up is at
-    fault, `NothingError` when there is nothing at all to list. Videos in state `later` are tried again.
+    Raises `SiteStopError` when the site asks to stop, `MissingToolError` when the set-up is at fault, `DiskError` at
+    the mark, `NothingError` when there is nothing at all to list. Videos in state `later` are tried again when it is
+    worth it. `wishes` may be the target alone.
     """
-    run = _Run(workspace, recipe, source, engine, target)
-    with console.progress("fetch", _goal(listed, target), "videos", run.have) as progress:
+    wishes = wishes if isinstance(wishes, Wishes) else Wishes(wishes)
+    say_terms(workspace, recipe, source, console)
+    run = _Run(workspace, recipe, source, engine, wishes, pace)
+    run.recorder.take_up()
+    run.check_hold()
+    with console.progress("fetch", goal(listed, wishes.target), "videos", run.have) as progress:
         run.start(progress, console)
     run.result.states = workspace.ledger.counts("videos", "state")
     if not run.result.states:
         raise NothingError(f"{source.name} lists no videos")
-    if run.stopped_by is not None:
-        outcome = run.stopped_by
-        words = f"{outcome.failure} at {outcome.video_id}: {outcome.message}"
-        if outcome.then == "setup":
-            raise MissingToolError(words, hint=outcome.advice)
-        raise SiteStopError(words, hint=f"{outcome.advice or 'go on later'}; the same command goes on where it was")
+    if run.ended is not None:
+        raise run.ended
     return run.result
 
 
 class _Run:
-    """State of one fetch run."""
+    """State of one fetch run. `ended` is what ends it."""
 
     def __init__(
-        self, workspace: Workspace, recipe: Recipe, source: Source, engine: Engine, target: int | None
+        self,
+        workspace: Workspace,
+        recipe: Recipe,
+        source: Source,
+        engine: Engine,
+        wishes: Wishes,
+        pace: Pace | None,
     ) -> None:
-        self.workspace, self.recipe, self.source, self.engine, self.target = workspace, recipe, source, engine, target
+        self.workspace, self.recipe, self.source, self.engine, self.wishes = workspace, recipe, source, engine, wishes
         self.ledger = workspace.ledger
-        self.removed = Refused(workspace.ledger)
-        self.have = int(self.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'"))
-        self.in_flight = 0
+        self.offline = offline(recipe, source)
+        self.pace = pace or Pace(self.ledger, recipe.fetch, cookies=wishes.cookies is not None)
+        self.recorder = Recorder(workspace, self.pace, leaves_notes=not self.offline)
         self.result = FetchResult()
-        self.suspicious = 0
+        self.flying: dict[str, Video] = {}
+        self.again: deque[Video] = deque()
+        self.streak = Streak()
         self.unclear = 0
-        self.stopped_by: FetchOutcome | None = None
+        self.started = 0
+        self.ended: FatalError | None = None
+
+    @property
+    def have(self) -> int:
+        return int(self.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'"))
+
+    def check_hold(self) -> None:
+        """Raise `SiteStopError` while the site wants to be left alone for longer than the run may wait."""
+        hold = None if self.offline else self.pace.hold()
+        if hold is not None and hold.until - self.pace.clock.now() > self.recipe.fetch.longest_wait_s:
+            raise _stopped(f"the site asked to be left alone ({hold.failure})", hold)
 
     def start(self, progress: Progress, console: Console) -> None:
         paced = not parallel(self.recipe, self.source)
 
         def record(_: Job, outcome: FetchOutcome) -> None:
             self._record(outcome)
-            console.detail(
-                f"{outcome.video_id}: {outcome.failure or 'fetched'} in {outcome.seconds:.1f} s {outcome.message}"
-            )
+            words = f"{outcome.failure or 'fetched'} in {outcome.attempt.seconds:.1f} s {outcome.message}"
+            console.detail(f"{outcome.video_id}: {words}")
             notes = {} if outcome.failure is None else {outcome.failure: 1}
             progress.step(int(outcome.failure is None), **notes)
 
-        self.engine.run(self._jobs(paced), record, at_most=1 if paced else None)
+        self.engine.run(self._jobs(), record, at_most=1 if paced else None)
+        if self.streak.too_long:
+            self.streak.take_back(self.ledger)
 
-    def _jobs(self, paced: bool) -> Iterator[Job | None]:
-        first = True
-        videos = self.source.videos(self.recipe.labels, _listing(self.workspace, self.source, self.recipe))
-        while self.stopped_by is None:
+    def _jobs(self) -> Iterator[Job | None]:
+        videos = iter(failed_videos(self.ledger, self.wishes.retry)) if self.wishes.retry else self._listed()
+        have = self.have
+        while self.ended is None:
             # Before the next one is listed: listing may ask a site.
-            if self.target is not None and self.have + self.in_flight >= self.target:
-                if not self.in_flight:
+            target = self.wishes.target
+            if target is not None and have + self.result.fetched + len(self.flying) >= target:
+                if not self.flying:
                     return
                 yield None
                 continue
-            video = next(videos, None)
-            if video is None:
+            if not self._may_start():
                 return
-            place = _add(self.ledger, video, self.removed)
+            video = self.again.popleft() if self.again else next(videos, None)
+            if video is None:
+                if not self.flying:
+                    return
+                yield None  # one of them may have to be tried again
+                continue
+            if not self._begin(video):
+                return
+            yield Job(f"fetch-{video.video_id}", (Step(fetch_video, (self._request(video),)),))
+
+    def _listed(self) -> Iterator[Video]:
+        """Videos that are to be fetched now, put into the ledger as they are listed."""
+        for video in self.source.videos(self.recipe.labels, listing_of(self.workspace, self.source, self.recipe)):
+            place = add(self.ledger, video, self.recorder.removed)
             self._guard_listing(video)
             self.result.listed += place == "new"
             self.result.twins += place == "twin"
             self.result.refused += place == "refused"
             if place in ("known", "twin", "refused") or video.state != "listed":
                 continue
-            # Pacing, not secrets: any random number will do.
-            sleep_s = random.uniform(*self.recipe.fetch.sleep_s) if paced and not first else 0.0  # noqa: S311
-            if not pause(sleep_s):
-                return
-            first = False
-            self.in_flight += 1
-            yield Job(f"fetch-{video.video_id}", (Step(fetch_video, (self._request(video),)),))
+            if place == "waiting" and too_soon(self.ledger, video.video_id, self.pace.clock.now()):
+                self.result.another_day += 1
+                continue
+            yield video
 
     def _guard_listing(self, video: Video) -> None:
         """A page in between that answers for the list's host must not use up the whole list."""
         self.unclear = self.unclear + 1 if video.reason == "lookup_malformed" else 0
-        if self.unclear >= SUSPICIOUS_IN_A_ROW:
+        if self.unclear >= MOST_IN_A_ROW:
             raise SiteStopError(
                 f"{self.unclear} lookups in a row gave nothing that can be read, last: {video.message}",
                 hint="see that no proxy or login page answers for the site; the same command goes on where it was",
             )
+
+    def _may_start(self) -> bool:
+        """Whether another download may start at all: wishes, the disk's mark, the day's budget."""
+        if self.wishes.most_downloads is not None and self.started >= self.wishes.most_downloads:
+            return False
+        if self.offline:
+            return True
+        self.ended = shortage(self.workspace.root, self.recipe.fetch.keep_free_gb)
+        full_until = self.pace.full_until()
+        if full_until is not None:
+            self.result.go_on_at = moment(full_until)
+        return self.ended is None and full_until is None
+
+    def _begin(self, video: Video) -> bool:
+        """Wait until the schedule has room and write the start down; false when the user asked to stop."""
+        if not self.offline:
+            while (wait_s := self.pace.ready_at() - self.pace.clock.now()) > 0:
+                if not self.pace.clock.wait(wait_s):
+                    return False
+            self.pace.begin(video.video_id)
+        self.started += 1
+        self.flying[video.video_id] = video
+        return True
 
     def _request(self, video: Video) -> FetchRequest:
         return FetchRequest(
@@ -203,96 +209,46 @@ class _Run:
             None if video.path else video.url,
             str(video.path) if video.path else None,
             str(self.workspace.tmp.absolute()),
-            str(self.workspace.media_path(video.video_id, "x").with_suffix("").absolute()),
+            str(self.recorder.target(video.video_id)),
             self.recipe.fetch,
+            self.wishes.cookies,
         )
 
     def _record(self, outcome: FetchOutcome) -> None:
-        self.in_flight -= 1
-        if self.removed.channel(outcome.channel):
-            self.removed.turn_away(self.workspace, outcome.video_id)
+        video = self.flying.pop(outcome.video_id)
+        if not self.recorder.write(outcome):
             self.result.refused += 1
             return
-        state, reason = self._state(outcome)
-        with self.ledger.transaction():
-            self.ledger.attempt(
-                outcome.video_id, "fetch", outcome.failure, outcome.message, outcome.tool_version, outcome.seconds
-            )
-            if outcome.then not in ("setup", "stop"):
-                self.ledger.execute(
-                    "UPDATE videos SET state = ?, reason = ? WHERE video_id = ?", (state, reason, outcome.video_id)
-                )
-            if outcome.failure is None:
-                root = str(self.workspace.root.absolute())
-                path = str(outcome.path).removeprefix(root).lstrip("/")
-                row = {**outcome.__dict__, "path": path}
-                self.ledger.insert(schema.MEDIA, [row], existing="replace")
-                sql = "UPDATE videos SET title = ? WHERE video_id = ?"
-                self.ledger.execute(sql, (outcome.title, outcome.video_id))
-                if outcome.channel is not None:
-                    self.ledger.insert(schema.CHANNELS, [row], existing="replace")
         if outcome.failure is None:
-            self.have += 1
             self.result.fetched += 1
         else:
             self.result.failed += 1
             self.result.reasons[outcome.failure] += 1
-        self._guard(outcome)
+        self._guard(outcome, video)
 
-    def _state(self, outcome: FetchOutcome) -> tuple[str, str | None]:
-        if outcome.then == "gone" and outcome.tries > 1:
-            sql = "SELECT DISTINCT substr(at, 1, 10) FROM attempts WHERE video_id = ? AND class = ?"
-            days = {row[0] for row in self.ledger.rows(sql, (outcome.video_id, outcome.failure))} | {now()[:10]}
-            return ("gone" if len(days) >= outcome.tries else "later"), outcome.failure
-        return outcome.then, outcome.failure
+    def _guard(self, outcome: FetchOutcome, video: Video) -> None:
+        """Whether the run goes on after this."""
+        self.streak.add(outcome.video_id, outcome.failure)
+        words = f"{outcome.failure} at {outcome.video_id}: {outcome.message}"
+        if outcome.then == "setup":
+            self.ended = self.ended or MissingToolError(words, hint=BY_NAME["setup"].advice)
+        elif outcome.then == "stop":
+            self._leave_alone(outcome, video, words)
+        if self.streak.too_long:
+            self.ended = self.ended or self.streak.error(outcome.message)
 
-    def _guard(self, outcome: FetchOutcome) -> None:
-        """A site that blocks makes live ids look dead: stop before they are called so."""
-        self.suspicious = self.suspicious + 1 if outcome.failure in SUSPICIOUS else 0
-        if outcome.then in ("setup", "stop") or self.suspicious >= SUSPICIOUS_IN_A_ROW:
-            self.stopped_by = self.stopped_by or outcome
-
-
-def _listing(workspace: Workspace, source: Source, recipe: Recipe) -> Listing:
-    """Keys that need no more listing, and those resolved earlier whose download is still to come."""
-    ledger = workspace.ledger
-    # The videos of a manifest have the names of the sources that named them first.
-    sql = "SELECT source_key, native_id, state FROM videos WHERE source = ?1 OR ?1 = 'manifest'"
-    rows = ledger.rows(sql, (source.name,))
-    twins = ledger.rows("SELECT message FROM attempts WHERE class = 'duplicate_file'")
-    waiting = {row["source_key"]: row["native_id"] for row in rows if row["state"] in WAITING}
-    known = {row["source_key"] for row in rows} - waiting.keys() | {row["message"] for row in twins}
-    root = workspace.root.absolute()
-    return Listing(recipe, root / "cache" / source.name, frozenset(known), waiting, root / "tmp" / "unpacked")
+    def _leave_alone(self, outcome: FetchOutcome, video: Video, words: str) -> None:
+        """The site asked to stop: for a while that is short enough to wait for, or so long that the run ends."""
+        asked_s = outcome.retry_after_s
+        seconds = BY_NAME[str(outcome.failure)].pause_s if asked_s is None else asked_s
+        hold = self.pace.set_hold(str(outcome.failure), seconds)
+        if hold.until - self.pace.clock.now() > self.recipe.fetch.longest_wait_s:
+            self.ended = self.ended or _stopped(words, hold)
+        else:
+            self.again.append(video)
 
 
-def _add(ledger: Ledger, video: Video, refused: Refused) -> Literal["new", "waiting", "known", "twin", "refused"]:
-    """Put a listed video into the ledger, or join its labels to the row that has its id already."""
-    if refused.video(video):
-        return "refused"
-    found = ledger.rows("SELECT * FROM videos WHERE video_id = ?", (video.video_id,))
-    with ledger.transaction():
-        if not found:
-            native = clean_text(video.native_id, 1000) if video.native_id else None
-            ledger.insert(schema.VIDEOS, [{**video.__dict__, "labels": sorted(video.labels), "native_id": native}])
-            _replace_placeholder(ledger, video)
-            if video.state != "listed":
-                ledger.attempt(video.video_id, "list", video.reason, video.message)
-            return "new"
-        joined = sorted({*json.loads(found[0]["labels"]), *video.labels})
-        ledger.execute("UPDATE videos SET labels = ? WHERE video_id = ?", (encode_json(joined), video.video_id))
-        if (found[0]["source"], found[0]["source_key"]) == (video.source, video.source_key):
-            return "waiting" if found[0]["state"] in WAITING else "known"
-        if video.path is not None:
-            ledger.attempt(video.video_id, "list", "duplicate_file", video.source_key or "")
-            return "twin"
-        return "known"
-
-
-def _replace_placeholder(ledger: Ledger, video: Video) -> None:
-    """A row that stood for a key without an id is done with; what was tried goes to the video's own row."""
-    sql = "SELECT video_id FROM videos WHERE source = ? AND source_key = ? AND state = 'later' AND video_id != ?"
-    for (stand_in,) in ledger.rows(sql, (video.source, video.source_key, video.video_id)):
-        if not ledger.value("SELECT 1 FROM media WHERE video_id = ?", (stand_in,)):
-            ledger.execute("UPDATE attempts SET video_id = ? WHERE video_id = ?", (video.video_id, stand_in))
-            ledger.execute("DELETE FROM videos WHERE video_id = ?", (stand_in,))
+def _stopped(words: str, hold: Hold) -> SiteStopError:
+    advice = BY_NAME[hold.failure].advice
+    hint = f"go on after {moment(hold.until)}: the same command goes on where it was"
+    return SiteStopError(words, hint=f"{hint}; {advice}" if advice else hint)

@@ -34,6 +34,8 @@ def delete_rows(ledger: Ledger, doomed: Doomed) -> dict[str, int]:
             counts[table] = ledger.execute(f"DELETE FROM {table} WHERE {video} {among}", chosen)  # noqa: S608
         for table in _BY_VIDEO:
             counts[table] = ledger.execute(f"DELETE FROM {table} WHERE video_id {among}", chosen)  # noqa: S608
+        # That something was asked for stays, for the day's budget.
+        ledger.execute(f"UPDATE starts SET video_id = NULL WHERE video_id {among}", chosen)  # noqa: S608
         item = f"(item {among} OR substr(item, 1, length(item) - 10) {among})"
         counts["plans"] = ledger.execute(f"DELETE FROM plans WHERE {item}", chosen * 2)  # noqa: S608
         ledger.set_meta(UNDER_WAY, "")
