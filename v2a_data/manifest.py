@@ -49,7 +49,7 @@ _PRIVATE = {
     "source": ("input", "lists", "lookup_sleep_s", *ADDRESSES),
     "fetch": (
         *("target_videos", "sleep_s", "sleep_requests_s", "per_day", "longest_wait_s", "source_address"),
-        *("extractors", "hosts", "keep_free_gb"),
+        *("extractors", "hosts", "keep_free_gb", "keep_media"),
     ),
 }
 _JSON_COLUMNS = tuple(c.name for c in schema.MANIFEST.columns if c.kind == "json")

@@ -125,8 +125,12 @@ def lay(workspace: Workspace, manifest: Manifest) -> None:
 
 
 def plan_shards(ledger: Ledger, manifest: Manifest) -> None:
-    """Plan every shard of the manifest that lacks clips which are here; one that is written is written again whole."""
+    """Plan every shard of the manifest that lacks clips which are here; one that is written is written again whole.
+
+    Shards with clips whose media were deleted stay as they are.
+    """
     places: dict[str, list[str]] = defaultdict(list)
+    deleted = {row[0] for row in ledger.each("SELECT video_id FROM media WHERE deleted IS NOT NULL")}
     for row in manifest.rows(("key", "shard")):
         places[row["shard"]].append(row["key"])
     done = {row[0] for row in ledger.each("SELECT clip_id FROM samples")}
@@ -134,6 +138,8 @@ def plan_shards(ledger: Ledger, manifest: Manifest) -> None:
     for name, keys in sorted(places.items()):
         if not any(key in here and key not in done for key in keys):
             continue
+        if any(key.rpartition("_")[0] in deleted for key in keys):
+            continue  # its other clips could not be cut again
         plan = digest([manifest.recipe.hash, name])
         rows = [
             {"plan": plan, "stage": "shard", "name": name, "n": 0, "position": position, "item": key}

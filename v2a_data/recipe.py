@@ -106,6 +106,7 @@ class FetchSection:
     the machine's own, or `source_address`. When a site asks to wait, up to `longest_wait_s` is waited for, and for
     more than that the run stops. `licence = "cc"` takes only what its site calls Creative Commons. No download starts,
     and none goes on, with less than `keep_free_gb` of free disk.
+    Where `keep_media` is false, `shard` deletes the media of videos whose clips it has written.
     """
 
     target_videos: int = 200
@@ -121,6 +122,7 @@ class FetchSection:
     max_duration_s: float = 3600.0
     max_bytes: int = 4_000_000_000
     keep_free_gb: float = 1.0
+    keep_media: bool = True
 
     @property
     def own_site(self) -> bool:

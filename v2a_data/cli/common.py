@@ -44,6 +44,10 @@ ModelsOption = Annotated[
     str | None,
     typer.Option("--models", metavar="tiny", help="Judge with the tiny models of this package; stamped not for use."),
 ]
+KeepMedia = Annotated[
+    str | None,
+    typer.Option("--keep-media", metavar="yes|no", help="no: `shard` deletes media whose clips it has written."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Apply a changed recipe, replace what it made.")]
 
 
@@ -234,6 +238,13 @@ def _say(console: "Console", common: Common, error: Exception, message: str, hin
         sys.stderr.write(f"  {printable(hint)}\n")
     if common.debug:
         sys.stderr.write("".join(traceback.format_exception(error)))
+
+
+def parse_keep_media(text: str | None) -> list[str]:
+    """`--keep-media` as what `--set` would say. Raises `UsageError` for what is neither yes nor no."""
+    if text not in (None, "yes", "no"):
+        raise UsageError(f"--keep-media {text!r}: expected yes or no")
+    return [] if text is None else [f"fetch.keep_media={'true' if text == 'yes' else 'false'}"]
 
 
 def parse_limit(text: str | None) -> int | str | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from v2a_data.cli.common import Common, DryRun, Force, parse_limit
+from v2a_data.cli.common import Common, DryRun, Force, KeepMedia, parse_keep_media, parse_limit
 from v2a_data.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def fetch(
     cookies: Annotated[
         str | None, typer.Option("--cookies", metavar="FILE", help="A session of your own; the file is only read.")
     ] = None,
+    keep_media: KeepMedia = None,
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
@@ -77,8 +78,8 @@ def fetch(
     wanted = parse_limit(limit)
     lines = lines_of(ids_file, url or [])
     console = common.console
-    if license is not None:
-        common = replace(common, sets=[*common.sets, f"fetch.licence={license}"])
+    licence = [] if license is None else [f"fetch.licence={license}"]
+    common = replace(common, sets=[*common.sets, *licence, *parse_keep_media(keep_media)])
     if cookies is not None:
         cookies = str(Path(cookies).expanduser().absolute())
         read_cookies(cookies)

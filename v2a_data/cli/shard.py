@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from v2a_data.cli.common import Common, DryRun, Force
+from v2a_data.cli.common import Common, DryRun, Force, KeepMedia, parse_keep_media
 from v2a_data.errors import ExitCode, UsageError
 
 
@@ -18,6 +18,7 @@ def shard(
         Path | None,
         typer.Option("--text", metavar="FILE", help="Captions: .csv or .parquet with text, and video_id or clip_id."),
     ] = None,
+    keep_media: KeepMedia = None,
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
@@ -29,9 +30,11 @@ def shard(
     from v2a_data.manifest import own_manifest
     from v2a_data.rebuild import REPORT, check_recipe, compare
     from v2a_data.shards.given import read_texts, refuse_texts
+    from v2a_data.shards.let_go import LetGo, let_go
     from v2a_data.shards.write import check_kept
     from v2a_data.shards.write import shard as run_shard
 
+    parse_keep_media(keep_media)
     console = common.console
     texts = read_texts(text) if text is not None else None
     with common.open_workspace(dry_run=dry_run) as workspace:
@@ -68,6 +71,9 @@ def shard(
                 "shards": result.shards,
                 "samples": result.samples,
             }
+            keeps = recipe.fetch.keep_media if keep_media is None else keep_media == "yes"
+            gone = LetGo() if keeps else let_go(workspace, recipe)
+            values |= {} if keeps else {"media_deleted": gone.files, "media_deleted_bytes": gone.bytes}
             beside = compare(workspace, manifest, workspace.reports / REPORT) if manifest is not None else None
             if beside is not None:
                 values["rebuild"] = beside.to_json()
@@ -77,6 +83,8 @@ def shard(
             f"wrote {result.written} samples now, refused {sum(refused.values())}; {result.shards} shards: {splits}"
         ]
         lines += [f"  {count:5d}  {reason}" for reason, count in result.refused.most_common()]
+        if gone.files:
+            lines.append(f"deleted the media of {gone.files} videos, {gone.bytes / 1e9:.2f} GB; rows and hashes stay")
         lines += beside.lines() if beside is not None else []
         lines.append(f"in {workspace.shards}; next: v2a train")
         console.result(values, "\n".join(lines))

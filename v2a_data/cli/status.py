@@ -25,6 +25,13 @@ def status(common: Common) -> int:
     lines.append(table(("videos", "count"), [*videos["by_state"].items(), ("all", videos["total"])]))
     if videos["by_reason"]:
         lines += ["", table(("not usable because", "count"), list(videos["by_reason"].items()))]
+    media, gone = values["media"]["here"], values["media"]["deleted"]
+    lines.append(f"media: {media['files']} files, {media['bytes'] / 1e9:.2f} GB")
+    if gone["files"]:
+        what = f"{gone['files']} files, {gone['bytes'] / 1e9:.2f} GB; their videos are not fetched again"
+        lines.append(f"media deleted after sharding: {what}")
+    if values["clips"]["not_cut"]:
+        lines.append(f"{values['clips']['not_cut']} kept clips are in no shard, and their media were deleted")
     lines += ["", table(("clips", "count"), [*clips["by_verdict"].items(), ("all", clips["total"])])]
     if clips["reasons_s"]:
         lines += [
@@ -44,6 +51,7 @@ def overview(workspace: Any) -> dict[str, Any]:
     """The figures of `status --json`."""
     from v2a_data.curate.stage import drop_reasons, verdicts
     from v2a_data.models.choice import not_for_use
+    from v2a_data.shards.let_go import not_cut, standing
 
     ledger = workspace.ledger
     recipe = workspace.recipe()
@@ -64,7 +72,9 @@ def overview(workspace: Any) -> dict[str, Any]:
             "total": sum(by_verdict.values()),
             "by_verdict": by_verdict,
             "reasons_s": reasons,
+            "not_cut": not_cut(ledger, recipe) if recipe else 0,
         },
+        "media": standing(ledger),
         "samples": {
             "total": sum(splits.values()),
             "by_split": splits,

@@ -102,7 +102,8 @@ def _missing(ledger: Ledger, recipe_hash: str) -> list[Row]:
     sql = (
         "SELECT c.clip_id, c.video_id, c.start_s, c.stop_s, m.path, "
         "json_extract(m.probe, '$.duration_s') AS duration_s FROM clips c JOIN media m USING (video_id) "
-        "WHERE c.recipe_hash = ?1 AND c.verdict = 'keep' AND NOT EXISTS (SELECT 1 FROM fingerprints f "
+        "WHERE c.recipe_hash = ?1 AND c.verdict = 'keep' AND m.deleted IS NULL "
+        "AND NOT EXISTS (SELECT 1 FROM fingerprints f "
         "WHERE f.clip_id = c.clip_id AND f.stop_s = c.stop_s AND f.version = ?2) ORDER BY c.video_id, c.start_s"
     )
     return ledger.rows(sql, (recipe_hash, VERSION))

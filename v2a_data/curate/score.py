@@ -165,6 +165,7 @@ def _missing(ledger: Ledger, specs: Sequence[ScorerSpec], name: str) -> list[str
     sql = (
         "SELECT v.video_id FROM videos v WHERE v.state = 'fetched' "  # noqa: S608
         f"AND (SELECT COUNT(*) FROM scored s WHERE s.video_id = v.video_id AND ({pairs})) < ? "
+        "AND v.video_id NOT IN (SELECT video_id FROM media WHERE deleted IS NOT NULL) "
         "AND v.video_id NOT IN (SELECT item FROM plans WHERE stage = 'score' AND name = ?) ORDER BY 1"
     )
     flat = [value for spec in specs for value in (spec.name, spec.hash)]

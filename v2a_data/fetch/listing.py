@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -37,15 +37,19 @@ def list_only(workspace: Workspace, recipe: Recipe, source: Source, limit: int |
     return found
 
 
-def listing_of(workspace: Workspace, source: Source, recipe: Recipe) -> Listing:
-    """Keys that need no more listing, and those resolved earlier whose download is still to come."""
+def listing_of(workspace: Workspace, source: Source, recipe: Recipe, again: Container[str] = ()) -> Listing:
+    """Keys that need no more listing, and those resolved earlier whose download is still to come.
+
+    Videos of `again` are listed as if they were new.
+    """
     ledger = workspace.ledger
     # The videos of a manifest have the names of the sources that named them first.
-    sql = "SELECT source_key, native_id, state FROM videos WHERE source = ?1 OR ?1 = 'manifest'"
+    sql = "SELECT video_id, source_key, native_id, state FROM videos WHERE source = ?1 OR ?1 = 'manifest'"
     rows = ledger.rows(sql, (source.name,))
     twins = ledger.rows("SELECT message FROM attempts WHERE class = 'duplicate_file'")
     waiting = {row["source_key"]: row["native_id"] for row in rows if row["state"] in WAITING}
-    known = {row["source_key"] for row in rows} - waiting.keys() | {row["message"] for row in twins}
+    known = {row["source_key"] for row in rows if row["video_id"] not in again} - waiting.keys()
+    known |= {row["message"] for row in twins}
     root = workspace.root.absolute()
     return Listing(recipe, root / "cache" / source.name, frozenset(known), waiting, root / "tmp" / "unpacked")
 

@@ -149,7 +149,8 @@ def scored_windows(
 
 
 def _sheet_rows(workspace: Workspace, grid: Grid, keys: Iterable[tuple[str, int]]) -> Iterator[dict[str, str]]:
-    paths = {row[0]: workspace.root / row[1] for row in workspace.ledger.rows("SELECT video_id, path FROM media")}
+    sql = "SELECT video_id, path FROM media WHERE deleted IS NULL"
+    paths = {row[0]: workspace.root / row[1] for row in workspace.ledger.rows(sql)}
     for video_id, index in keys:
         start_s = grid.start_s(video_id, index)
         times = f"{start_s:g},{start_s + WINDOW_S:g}"

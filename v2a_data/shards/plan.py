@@ -49,6 +49,7 @@ def _waiting(ledger: Ledger, recipe: Recipe) -> Iterator[list[Row]]:
         "SELECT c.clip_id, s.split FROM clips c JOIN splits s ON s.clip_id = c.clip_id "
         "WHERE c.clip_id > ? AND +c.recipe_hash = ? AND +c.verdict = 'keep' "
         "AND NOT EXISTS (SELECT 1 FROM samples d WHERE d.clip_id = c.clip_id) "
+        "AND c.video_id NOT IN (SELECT video_id FROM media WHERE deleted IS NOT NULL) "
         "AND NOT EXISTS (SELECT 1 FROM plans p WHERE p.item = c.clip_id AND p.stage = 'shard') "
         "ORDER BY c.clip_id LIMIT ?"
     )

@@ -2,14 +2,15 @@
 
 A sample whose bytes in the old file still have the ledger's hash is taken from there: that is exact whatever
 FFmpeg is installed now. Only the others are made again, from the ledger, the scores and their media. What cannot be
-made again leaves its shard as irreparable, and comes back with a later `repair` once its media are back.
+made again leaves its shard as irreparable, and comes back with a later `repair` once its media are back. Media that
+were deleted after sharding are fetched once more for it, and deleted again.
 """
 
 import hashlib
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,12 +19,14 @@ from v2a_data import schema
 from v2a_data.console import Console
 from v2a_data.engine import Engine, Job, Step
 from v2a_data.errors import UsageError
+from v2a_data.fetch.again import fetch_again
 from v2a_data.files import sha256_file, sync_folder
 from v2a_data.ids import split_clip_id
 from v2a_data.recipe import Recipe, digest
 from v2a_data.shards.beside import write_beside
 from v2a_data.shards.check import Finding, ShardReport, check_shard
 from v2a_data.shards.index import index_row, ledger_rows, ledger_shards
+from v2a_data.shards.let_go import delete_marked
 from v2a_data.shards.read import MAX_JSON, Entry
 from v2a_data.shards.sums import Known
 from v2a_data.shards.tar import Member, WrittenShard, json_bytes, write_shard
@@ -134,6 +137,7 @@ class _Mend:
     def close(self) -> None:
         if self.engine is not None:
             self.engine.close()
+        delete_marked(self.workspace)
 
     def back(self) -> dict[str, list[str]]:
         """Irreparable samples whose media are as they were when they were cut, by shard."""
@@ -146,7 +150,9 @@ class _Mend:
             gone[shard].append(clip_id)
         found = {}
         for name, keys in gone.items():
-            requests = [r for r in self.run.requests(name, keys) if not self._media_trouble(r.video_id, Path(r.path))]
+            all_of_it = list(self.run.requests(name, keys))
+            deleted = self._deleted(request.video_id for request in all_of_it)
+            requests = [r for r in all_of_it if r.video_id in deleted or not self._media_trouble(r.video_id, r.path)]
             found[name] = [clip_id for request in requests for clip_id, _, _ in request.spans]
         return {name: keys for name, keys in found.items() if keys}
 
@@ -222,8 +228,10 @@ class _Mend:
         cuts: dict[str, dict[str, Any]] = {}
         why: dict[str, str] = {}
         jobs = []
-        for request in self.run.requests(name, keys) if keys else ():
-            trouble = self._media_trouble(request.video_id, Path(request.path))
+        requests = list(self.run.requests(name, keys)) if keys else []
+        not_again = fetch_again(self.workspace, self.recipe, sorted(self._deleted(r.video_id for r in requests)))
+        for request in requests:
+            trouble = not_again.get(request.video_id) or self._media_trouble(request.video_id, request.path)
             if trouble:
                 why |= dict.fromkeys((clip_id for clip_id, _, _ in request.spans), trouble)
             else:
@@ -242,7 +250,14 @@ class _Mend:
             self.engine.run(jobs, record)
         return cuts, why
 
-    def _media_trouble(self, video_id: str, path: Path) -> str | None:
+    def _deleted(self, video_ids: Iterable[str]) -> set[str]:
+        """Those whose media were deleted after sharding, and are not here again."""
+        sql = "SELECT path FROM media WHERE video_id = ? AND deleted IS NOT NULL"
+        paths = ((video_id, self.ledger.value(sql, (video_id,))) for video_id in video_ids)
+        return {video_id for video_id, path in paths if path and not (self.workspace.root / path).is_file()}
+
+    def _media_trouble(self, video_id: str, place: str) -> str | None:
+        path = Path(place)
         sha256 = self.ledger.value("SELECT sha256 FROM media WHERE video_id = ?", (video_id,))
         if not path.is_file():
             return "its media is gone"

@@ -156,6 +156,15 @@ def _take_texts(workspace: Workspace, recipe: Recipe, texts: Texts | None, force
 def _take_back(workspace: Workspace, recipe: Recipe, hashes: Sequence[str]) -> None:
     """Forget and remove the samples and shards of some recipes."""
     ledger, chosen = workspace.ledger, (json.dumps(hashes),)
+    sql = (
+        "SELECT COUNT(*) FROM samples s JOIN clips c USING (clip_id, recipe_hash) JOIN media m USING (video_id) "
+        "WHERE s.state = 'written' AND m.deleted IS NOT NULL AND s.recipe_hash IN (SELECT value FROM json_each(?))"
+    )
+    if lost := ledger.value(sql, chosen):
+        raise UsageError(
+            f"{lost} samples could not be made again: their media were deleted (fetch.keep_media)",
+            hint="use another workspace with -w",
+        )
     where = "WHERE recipe_hash IN (SELECT value FROM json_each(?))"
     names = [row[0] for row in ledger.rows(f"SELECT shard FROM shards {where}", chosen)]  # noqa: S608
     with ledger.transaction():
