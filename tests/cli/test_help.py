@@ -56,7 +56,7 @@ COMMANDS = {
     ("v2a-data", "repair"): {"--dry-run"},
     ("v2a-data", "export"): {"--without", "--dry-run", "--force"},
     ("v2a-data", "run"): {"--until-kept", "--models", "--dry-run", "--force"},
-    ("v2a-data", "status"): set(),
+    ("v2a-data", "status"): {"--availability", "--manifest"},
     ("v2a-data", "explain"): set(),
     ("v2a-data", "recipe", "new"): {"--output", "-o", "--dry-run", "--force"},
     ("v2a-data", "models", "list"): set(),

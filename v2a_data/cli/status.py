@@ -1,13 +1,29 @@
 """`v2a-data status`: where the dataset stands."""
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from v2a_data.cli.common import Common
 from v2a_data.errors import ExitCode
 
+_DAYS = 40
 
-def status(common: Common) -> int:
+
+def status(
+    common: Common,
+    availability: Annotated[
+        bool, typer.Option("--availability", help="What could be had: by source, label, class and day.")
+    ] = False,
+    manifest_file: Annotated[
+        Path | None,
+        typer.Option("--manifest", metavar="FILE", help="With --availability: what of a manifest can still be had."),
+    ] = None,
+) -> int:
     """Videos by state and reason, clips by verdict, samples by split; a rebuilt dataset beside its manifest."""
+    if availability or manifest_file is not None:
+        return _availability(common, manifest_file)
     from v2a_data.console import table
     from v2a_data.manifest import own_manifest
     from v2a_data.rebuild import compare
@@ -44,6 +60,30 @@ def status(common: Common) -> int:
     if rebuilt is not None:
         lines += ["", *rebuilt.lines()]
     common.console.result(values, "\n".join(lines))
+    return ExitCode.OK
+
+
+def _availability(common: Common, file: Path | None) -> int:
+    from v2a_data.console import table
+    from v2a_data.fetch.availability import availability, by_class, by_label, of_manifest, to_json
+    from v2a_data.manifest import open_manifest
+    from v2a_data.workspace import Workspace
+
+    manifest = open_manifest(file) if file is not None else None
+    with Workspace.read(common.workspace) as workspace:
+        if manifest is not None:
+            found = of_manifest(workspace.ledger, manifest)
+            shown = [(row.outcome, row.failure, row.day or "", row.videos, row.clips) for row in found]
+            text = table(("of the manifest", "class", "last tried", "videos", "clips"), shown)
+            common.console.result({"manifest": to_json(found)}, f"{text}\nas far as this workspace tried; days are UTC")
+            return ExitCode.OK
+        rows = availability(workspace.ledger)
+    tables = [
+        table(("source", "label", "tried", "live", "gone", "later", "untried"), list(by_label(rows))),
+        table(("last tried", "class", "", "videos"), by_class(rows)[:_DAYS]),
+        "a video with two labels counts under both; days are UTC; --json has every row",
+    ]
+    common.console.result({"availability": to_json(rows)}, "\n\n".join(tables))
     return ExitCode.OK
 
 
