@@ -221,7 +221,7 @@ def _model_paths(table: Mapping[str, Any]) -> Iterator[str]:
         if _is_outside(value):
             yield "splits.exclude"
     for scorer, options in table.get("scorers", {}).items():
-        for key in ("model", "weights", "architecture_file") if isinstance(options, Mapping) else ():
+        for key in ("model", "weights", "architecture_file", "list") if isinstance(options, Mapping) else ():
             if _is_outside(str(options.get(key) or "")):
                 yield f"scorers.{scorer}.{key}"
 

@@ -181,8 +181,16 @@ def configured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         },
         "av_embed": {"path": str(make_embed(folder / "embed"))},
         "av_sync": {"path": str(make_sync(folder / "sync"))},
+        "listed_heard": {"list": str(strong_list(folder)), "labels": {"x": ("/m/0bt9lr",)}},
     }
     return {name: SCORERS[name](SCORERS[name].Config(**more.get(name, {}))) for name in SCORERS}
+
+
+def strong_list(folder: Path) -> Path:
+    """People heard a dog for a second of the second video below."""
+    path = folder / "strong.tsv"
+    path.write_text("video000001_0\t1.0\t2.0\t/m/0bt9lr\n")
+    return path
 
 
 WINDOWS = 5
@@ -210,8 +218,9 @@ def varied_taps(needs: Needs) -> list[VideoTap]:
         sides = [sound, -sound] if i == 1 and needs.sound == "source" else [sound]
         taps.append(
             VideoTap(
-                f"sy-0-{i}", "x", starts, frames, None if frames is None else np.zeros(frames.shape[:2]),
+                f"yt-video{i:06d}", "x", starts, frames, None if frames is None else np.zeros(frames.shape[:2]),
                 luma, np.arange(len(luma)) / 12.5, np.stack(sides).astype(np.float32), 16000, 0.0,
+                title=("how to", "a title", None)[i % 3],
             )
         )  # fmt: skip
     return taps

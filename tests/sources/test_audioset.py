@@ -15,10 +15,11 @@ from worlds import RECIPE
 from v2a_data.console import Console
 from v2a_data.engine import SerialEngine
 from v2a_data.errors import FatalError, NothingError, UsageError
-from v2a_data.fetch import http, stage
+from v2a_data.fetch import http
+from v2a_data.fetch.listing import listing_of
 from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import load_recipe
-from v2a_data.sources.audioset import AudioSet, heard_share, label_mids, strong_spans
+from v2a_data.sources.audioset import AudioSet, heard_share, label_mids, strong_heard
 from v2a_data.sources.audioset_lists import read_segments, read_strong
 from v2a_data.synthetic.server import serve_world
 from v2a_data.synthetic.world import read_world
@@ -226,13 +227,19 @@ STRONG = (
 
 def test_strong_labels_are_spans_of_the_upload_and_shares_of_windows(tmp_path: Path) -> None:
     path = write(tmp_path, STRONG, "audioset_train_strong.tsv")
-    spans = strong_spans(path, frozenset({"/m/05tny_"}))
-    assert spans == {"s9d-2nhuJCQ": [(30.0, 31.5), (31.0, 33.0)], "-_d-2nhuJCQ": [(9.0, 10.0)]}
+    found = strong_heard(path, {"/m/05tny_"})
+    assert {native: heard.spans_s for native, heard in found.items()} == {
+        "s9d-2nhuJCQ": [(30.0, 31.5), (31.0, 33.0)],
+        "-_d-2nhuJCQ": [(9.0, 10.0)],
+    }
     windows = 30.0 + 2.0 * np.arange(5)
-    assert heard_share(spans["s9d-2nhuJCQ"], windows).tolist() == [1.0, 0.5, 0.0, 0.0, 0.0]
-    assert heard_share(spans["-_d-2nhuJCQ"], np.array([0.0, 8.0])).tolist() == [0.0, 0.5]
+    assert found["s9d-2nhuJCQ"].shares(windows).tolist() == [1.0, 0.5, 0.0, 0.0, 0.0]
+    assert found["-_d-2nhuJCQ"].shares(np.array([0.0, 8.0])).tolist() == [0.0, 0.5]
     assert heard_share([], windows).tolist() == [0.0] * 5
-    assert strong_spans(path, frozenset({"/m/05tny_"}), lambda native: native[0] == "-").keys() == {"-_d-2nhuJCQ"}
+    # Nobody listened before 30 s and after 40 s, nor to all of a window across these.
+    assert np.isnan(found["s9d-2nhuJCQ"].shares(np.array([0.0, 29.0, 39.0, 40.0]))).all()
+    # People listened, and did not hear it.
+    assert strong_heard(path, {"/m/068hy"})["-_d-2nhuJCQ"].shares(np.array([0.0, 8.0])).tolist() == [0.0, 0.0]
 
 
 @settings(max_examples=50, deadline=None)
@@ -298,7 +305,7 @@ def test_videos_of_a_served_list_are_fetched_with_their_spans(world: Path, tmp_p
         with Workspace.open(tmp_path / "w", "t") as workspace:
             fetch(workspace, recipe, AudioSet(), SerialEngine(), console, 2)
             rows = workspace.ledger.rows("SELECT * FROM videos WHERE state = 'fetched'")
-            assert AudioSet().count(("Drum",), stage._listing(workspace, AudioSet(), recipe)) is None
+            assert AudioSet().count(("Drum",), listing_of(workspace, AudioSet(), recipe)) is None
             cached = [path.name.partition("-")[2] for path in (tmp_path / "w" / "cache" / "audioset").iterdir()]
     names = {row.native_id for row in read_world(world) if row.label == "Drum"}
     assert len(rows) == 2

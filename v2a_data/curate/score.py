@@ -43,6 +43,7 @@ class PartVideo:
     label: str
     duration_s: float
     windows: tuple[float, ...]
+    title: str | None = None
 
 
 @dataclass(frozen=True)
@@ -206,6 +207,7 @@ def _part_videos(workspace: Workspace, recipe: Recipe, plan: str, n: int) -> Ite
             label_of(recipe, json.loads(row["labels"])),
             probe.duration_s,
             tuple(map(float, starts)),
+            row["title"],
         )
 
 
@@ -293,6 +295,7 @@ def tap_view(video: PartVideo, needs: Needs, folder: Path, rate_hz: int) -> Vide
         sound.T if sound is not None else None,
         MONO_RATE_HZ if needs.sound == "mono16k" else rate_hz,
         video.windows[0],
+        video.title,
     )
 
 

@@ -60,6 +60,7 @@ class VideoTap:
 
     `window_start_s` (n,); `frames` (n, k, h, w, 3) uint8 with `frame_s` (n, k); `luma` (m, h, w)
     uint8 with `luma_s` (m,); `sound` (channels, samples) float32 at `rate_hz` from `sound_start_s`.
+    `title` is what its site calls the video: anyone's words, null where not known.
     A window in which the source has no frame has black `frames` at NaN s; its score has to be NaN.
     """
 
@@ -73,6 +74,7 @@ class VideoTap:
     sound: np.ndarray | None = None
     rate_hz: int = 0
     sound_start_s: float = 0.0
+    title: str | None = None
 
     def window_sound(self, index: int) -> np.ndarray:
         """`(channels, samples)` of one window; shorter, or empty, where the sound ends earlier."""

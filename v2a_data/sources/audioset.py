@@ -4,7 +4,8 @@ A label stands for its node and all nodes below it: a row may say "Bark" and not
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ SEGMENT_LISTS = {
 STRONG_LISTS = {"strong_train": "audioset_train_strong", "strong_eval": "audioset_eval_strong"}
 USUAL = ("balanced", "unbalanced")
 _CLIP_S = 10.0
+_EDGE_S = 0.001
 
 
 class AudioSet:
@@ -124,15 +126,32 @@ def strong_segments(path: Path, wanted: Mapping[str, set[str]], without: frozens
             yield Segment(native, clip_s, clip_s + _CLIP_S, _labels(sounds, wanted), position)
 
 
-def strong_spans(
-    path: Path, mids: frozenset[str], choose: Callable[[str], bool] = lambda native: True
-) -> dict[str, list[tuple[float, float]]]:
-    """Where people heard one of `mids`: YouTube id → sorted spans in seconds of the upload, of the ids chosen."""
-    spans: dict[str, list[tuple[float, float]]] = defaultdict(list)
+@dataclass
+class Heard:
+    """What a strong list says of an upload, in seconds of it: starts of the 10 s clips that people listened to, and
+    the spans in which they heard it."""
+
+    clips_s: set[float] = field(default_factory=set)
+    spans_s: list[tuple[float, float]] = field(default_factory=list)
+
+    def shares(self, window_start_s: np.ndarray) -> np.ndarray:
+        """The share `(n,)` of each 2 s window in which it was heard; NaN where nobody listened to all of it."""
+        starts = np.asarray(window_start_s, float)
+        share, listened = heard_share(self.spans_s, starts), np.zeros(len(starts), bool)
+        for clip_s in self.clips_s:
+            listened |= (starts >= clip_s - _EDGE_S) & (starts + WINDOW_S <= clip_s + _CLIP_S + _EDGE_S)
+        return np.where(listened, share, np.nan)
+
+
+def strong_heard(path: Path, mids: Collection[str]) -> dict[str, Heard]:
+    """Where people heard one of `mids`, by YouTube id; of every upload in the list, heard or not."""
+    found: dict[str, Heard] = defaultdict(Heard)
     for row in read_strong(path):
-        if row.mid in mids and choose(row.native):
-            spans[row.native].append((row.start_s, row.stop_s))
-    return {native: sorted(found) for native, found in spans.items()}
+        heard = found[row.native]
+        heard.clips_s.add(row.clip_s)
+        if row.mid in mids:
+            heard.spans_s.append((row.start_s, row.stop_s))
+    return dict(found)
 
 
 def heard_share(spans: Sequence[tuple[float, float]], window_start_s: np.ndarray) -> np.ndarray:
