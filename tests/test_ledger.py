@@ -36,6 +36,7 @@ def test_a_table_of_an_earlier_version_gets_its_new_columns(tmp_path: Path) -> N
     path = tmp_path / "l.sqlite"
     with Ledger(path) as ledger:
         ledger.execute("ALTER TABLE votes DROP COLUMN note")
+        ledger.execute("ALTER TABLE votes DROP COLUMN topic")
         ledger.execute("INSERT INTO votes VALUES (1, 'sy-0-1', 0, 'a', 1, 0, '[]', '', 1, 'Dog')")
     with Ledger(path) as ledger:
         row = ledger.rows("SELECT * FROM votes")[0]

@@ -315,6 +315,7 @@ VOTES = Table(
         Column("blind", "int", "1 if scores were hidden", null=False),
         _text("label", "the thing that was asked about"),
         _text("note", "the rater's own words"),
+        Column("topic", "int", "1 the label is there, 0 not, picture and sound not told apart; null: not asked"),
     ),
     indexes=(("video_id", "window_index"),),
 )

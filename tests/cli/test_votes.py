@@ -5,16 +5,22 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
-from voted import LABEL, Made, make
+from voted import LABEL, RECIPE, Made, make
 
 from v2a_data.cli import app
+from v2a_data.curate.promise import gather
+from v2a_data.curate.stretches import recipe_rules
+from v2a_data.errors import NothingError
 from v2a_data.review import votes as module
+from v2a_data.review.votes import store_votes
 from v2a_data.tables import load_table
+from v2a_data.workspace import Workspace
 
 runner = CliRunner()
 HEADER = "video_id,window_index,rater,seen,heard,confounders,note"
@@ -249,3 +255,62 @@ def test_no_cell_is_a_formula() -> None:
     for text in ("=1", "+1", "-1", "@x", "\tx"):
         assert module.cell(text) == f"'{text}"
     assert module.cell("a=1") == "a=1"
+
+
+def shard_of_ratings(folder: Path) -> Path:
+    """A shard of 3/frame/validate: a drum is there from 0 to 5 s and not from 5 to 10 s; another label besides."""
+    from records_made import record, sequence
+
+    from v2a_data.sources.label_tables import youtube8m_labels
+
+    drum = [label.id for label in youtube8m_labels()].index("/m/026t6")
+    about = {"segment_labels": [drum, drum, 3], "segment_start_times": [0, 5, 0], "segment_scores": [1.0, 0.0, 1.0]}
+    bodies = [record(sequence(3, id=[key], labels=[drum], **about)) for key in (b"abcd", b"zzzz")]
+    path = folder / "validate00.tfrecord"
+    path.write_bytes(b"".join(bodies))
+    return path
+
+
+def test_rated_segments_are_votes_on_the_topic_alone(made: Made, tmp_path: Path) -> None:
+    video_id = made.keys[0][0]
+    with Workspace.open(made.root, "test") as workspace:
+        sql = "UPDATE videos SET source = 'youtube8m', source_key = 'abcd' WHERE video_id = ?"
+        workspace.ledger.execute(sql, (video_id,))
+    shard = shard_of_ratings(tmp_path)
+    for place in (shard, tmp_path):
+        code, out, _ = call("votes", "--import", place, "--format", "youtube8m", "-w", made.root, "--json")
+        values = json.loads(out)
+        assert (code, values["rows"], values["elsewhere"]) == (0, 6, 2)
+        assert (values["added"], values["replaced"]) in ((3, 0), (0, 3))
+    votes = load_table(made.root, "votes")
+    found = [(row.window_index, row.topic, row.rater) for row in votes.itertuples()]
+    # Windows 0 and 1 lie in the first segment, 3 in the second one; 2 lies across.
+    assert found == [(0, 1, "youtube8m"), (1, 1, "youtube8m"), (3, 0, "youtube8m")]
+    assert votes.seen.isna().all()
+    assert votes.heard.isna().all()
+    exported = tmp_path / "all.csv"
+    assert call("votes", "--export", exported, "-w", made.root)[0] == 0
+    with exported.open(encoding="utf-8-sig", newline="") as file:
+        rows = [(row["seen"], row["heard"], row["topic"]) for row in csv.DictReader(file)]
+    assert rows == [("unsure", "unsure", "yes")] * 2 + [("unsure", "unsure", "no")]
+    assert call("votes", "--import", exported, "-w", made.root)[0] == 0
+    assert load_table(made.root, "votes").topic.tolist() == [1, 1, 0]
+
+
+def test_votes_on_the_topic_do_not_calibrate(made: Made, tmp_path: Path) -> None:
+    with Workspace.open(made.root, "test") as workspace:
+        recipe = workspace.recipe() or RECIPE
+        store_votes(workspace.ledger, [replace(vote, seen=None, heard=None, topic=True) for vote in made.votes()])
+        with pytest.raises(NothingError, match="votes on 0 scored windows"):
+            gather(workspace, recipe, recipe_rules(recipe))
+        store_votes(workspace.ledger, made.votes("someone"))
+        evidence = gather(workspace, recipe, recipe_rules(recipe))
+    assert evidence.aside == {"on the topic alone": len(made.keys)}
+    assert evidence.votes == len(made.keys)
+
+
+def test_a_shard_that_is_none_is_refused(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert call("votes", "--import", tmp_path / "empty", "--format", "youtube8m", "-w", made.root)[0] == 2
+    (tmp_path / "x.tfrecord").write_bytes(b"no shard")
+    assert call("votes", "--import", tmp_path / "x.tfrecord", "--format", "youtube8m", "-w", made.root)[0] == 1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from v2a_data.recipe import Recipe
     from v2a_data.workspace import Workspace
 
-FORMATS = ("votes", "vggsounder", "truth")
+FORMATS = ("votes", "vggsounder", "youtube8m", "truth")
 
 
 def votes(
@@ -21,7 +21,7 @@ def votes(
         Path | None, typer.Option("--import", metavar="FILE", help="Take in a .csv or .parquet table.")
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="Of --import: votes, vggsounder, or truth (of a world).")
+        str, typer.Option("--format", metavar="FORMAT", help="Of --import: votes, vggsounder, youtube8m, truth.")
     ] = "votes",
     export_file: Annotated[
         Path | None, typer.Option("--export", metavar="FILE", help="Write all votes, .csv or .parquet.")
@@ -75,7 +75,7 @@ def _import(
     workspace: "Workspace", recipe: "Recipe", path: Path, form: str, dry_run: bool
 ) -> tuple[dict[str, Any], str]:
     from v2a_data.review.grid import Grid
-    from v2a_data.review.others import truth_votes, vggsounder_votes
+    from v2a_data.review.others import rating_votes, truth_votes, vggsounder_votes
     from v2a_data.review.votes import read_votes, store_votes
 
     grid = Grid(workspace.ledger, recipe)
@@ -85,7 +85,8 @@ def _import(
         values["blank"] = blank
         more = f", {blank} rows not filled in" if blank else ""
     else:
-        read = (vggsounder_votes if form == "vggsounder" else truth_votes)(path, grid)
+        readers = {"vggsounder": vggsounder_votes, "youtube8m": rating_votes, "truth": truth_votes}
+        read = readers[form](path, grid)
         found = read.votes
         values |= {"rows": read.rows, "elsewhere": read.elsewhere}
         more = f" of {read.rows} rows; {read.elsewhere} clips or videos are not here, or under another label or span"

@@ -98,6 +98,8 @@ def gather(workspace: Workspace, recipe: Recipe, rules: Rules) -> Evidence:
         key = (vote.video_id, vote.window_index)
         if vote.video_id not in grid or grid.label(vote.video_id) != vote.label:
             aside["about another label"] += 1
+        elif vote.topic_alone:
+            aside["on the topic alone"] += 1
         elif drawn and key not in weights:
             aside["on windows that were not drawn"] += 1
         else:

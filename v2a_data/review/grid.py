@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections import defaultdict
+from collections.abc import Mapping
 
 from v2a_data.curate.score import label_of
 from v2a_data.ledger import Ledger
@@ -17,8 +19,9 @@ class Grid:
     """The windows of every video that is listed; the length of one that is not fetched is taken as endless."""
 
     def __init__(self, ledger: Ledger, recipe: Recipe | None) -> None:
+        self._keys: dict[str, dict[str, str]] = defaultdict(dict)
         sql = (
-            "SELECT v.video_id, v.labels, v.wanted_start_s, v.wanted_stop_s, m.probe "
+            "SELECT v.video_id, v.source, v.source_key, v.labels, v.wanted_start_s, v.wanted_stop_s, m.probe "
             "FROM videos v LEFT JOIN media m USING (video_id)"
         )
         self._videos: dict[str, tuple[float, int, str]] = {}
@@ -29,10 +32,16 @@ class Grid:
             if row["probe"] or row["wanted_stop_s"] is not None:
                 duration_s = json.loads(row["probe"])["duration_s"] if row["probe"] else row["wanted_stop_s"]
                 count = len(window_starts(duration_s, row["wanted_start_s"], row["wanted_stop_s"]))
+            if row["source_key"]:
+                self._keys[row["source"]][row["source_key"]] = row["video_id"]
             self._videos[row["video_id"]] = (row["wanted_start_s"] or 0.0, count, label)
 
     def __contains__(self, video_id: object) -> bool:
         return video_id in self._videos
+
+    def keys(self, source: str) -> Mapping[str, str]:
+        """A source's own keys, with the videos that they stand for."""
+        return self._keys.get(source, {})
 
     def label(self, video_id: str) -> str:
         return self._videos[video_id][2]

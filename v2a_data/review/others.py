@@ -1,4 +1,4 @@
-"""Votes out of tables of others: VGGSounder's labels, and the truth of a synthetic world."""
+"""Votes out of tables of others: VGGSounder's labels, YouTube-8M's rated segments, the truth of a synthetic world."""
 
 import csv
 import io
@@ -12,6 +12,8 @@ from v2a_data.errors import UsageError
 from v2a_data.ids import is_youtube_id, youtube_video_id
 from v2a_data.review.grid import Grid
 from v2a_data.review.votes import CONFOUNDERS, Vote, read_text
+from v2a_data.sources.label_tables import label_ids, youtube8m_labels
+from v2a_data.sources.youtube8m_records import read_ratings
 
 VGGSOUNDER_COLUMNS = ("video_id", "label", "modality", "background_music", "static_image", "voice_over")
 _FLAGS = {"background_music": "music", "static_image": "still", "voice_over": "voice"}
@@ -98,6 +100,34 @@ def vggsounder_votes(path: Path, grid: Grid) -> Others:
             label = grid.label(video_id)
             votes.append(Vote(video_id, index, "vggsounder", seen, heard, said.confounders, label, blind=True))
     return Others(votes, rows, elsewhere)
+
+
+def rating_votes(path: Path, grid: Grid) -> Others:
+    """Votes on the topic from a shard of YouTube-8M's `3/frame/validate`, or from a folder of them.
+
+    People judged segments of 5 s as a whole, not picture and sound apart; every window that lies in one gets what
+    was said of it. Raises `UsageError` where there is no shard, `FatalError` for a damaged one.
+    """
+    shards = sorted(path.glob("*.tfrecord")) if path.is_dir() else [path]
+    if not shards or not shards[0].is_file():
+        raise UsageError(f"{path}: no such shard, nor a folder of .tfrecord files")
+    here = grid.keys("youtube8m")
+    numbers = {label.id: number for number, label in enumerate(youtube8m_labels())}
+    meant = {
+        name: {numbers[mid] for mid in label_ids(name, youtube8m_labels())} for name in map(grid.label, here.values())
+    }
+    votes: dict[tuple[str, int], Vote] = {}
+    count, elsewhere = 0, set[str]()
+    for rating in (rating for shard in shards for rating in read_ratings(shard)):
+        count += 1
+        video_id = here.get(rating.key)
+        if video_id is None or rating.label not in meant[grid.label(video_id)]:
+            elsewhere.add(rating.key)
+            continue
+        for index in grid.inside(video_id, rating.start_s, rating.stop_s):
+            said, label = rating.score == 1.0, grid.label(video_id)
+            votes[video_id, index] = Vote(video_id, index, "youtube8m", None, None, label=label, blind=True, topic=said)
+    return Others(list(votes.values()), count, len(elsewhere))
 
 
 def truth_votes(path: Path, grid: Grid) -> Others:

@@ -4,6 +4,7 @@ Columns, in CSV (`,` `;` or tab) and Parquet alike:
 
 - `video_id`, and `window_index` or `start_s` (or both): which window
 - `rater`: who; `seen`, `heard`: yes, no or unsure; `confounders`: words of `CONFOUNDERS`, by spaces or commas
+- `topic`: yes or no where people judged whether the label is there, picture and sound not told apart; may be missing
 - `label`, `note`, `blind` (1 where scores were hidden), `at`: may be missing
 - `link`, `stop_s`: written for people, not read. A row without any answer is one that nobody filled in.
 """
@@ -30,6 +31,7 @@ CONFOUNDERS = (
 )  # fmt: skip
 COLUMNS = (
     "video_id", "window_index", "start_s", "label", "rater", "seen", "heard", "confounders", "note", "blind", "at",
+    "topic",
 )  # fmt: skip
 _FOR_PEOPLE = ("link", "stop_s")
 _ANSWERS: dict[str, int | None] = {"yes": 1, "no": 0, "unsure": None}
@@ -40,7 +42,7 @@ _MOST_BYTES = 1_000_000_000
 
 @dataclass(frozen=True)
 class Vote:
-    """What one rater said about one window; `seen` and `heard` are null where unsure."""
+    """What one rater said about one window; `seen` and `heard` are null where unsure or not asked."""
 
     video_id: str
     window_index: int
@@ -52,6 +54,12 @@ class Vote:
     note: str = ""
     blind: bool = False
     at: str = ""
+    topic: bool | None = None
+
+    @property
+    def topic_alone(self) -> bool:
+        """Whether it says nothing of picture and sound apart."""
+        return self.topic is not None and self.seen is None and self.heard is None
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def read_votes(path: Path, grid: Grid) -> tuple[list[Vote], int]:
     troubles: list[str] = []
     blank = 0
     for line, row in _rows(path):
-        if not any(row.get(name) for name in ("seen", "heard", "confounders", "note")):
+        if not any(row.get(name) for name in ("seen", "heard", "confounders", "note", "topic")):
             blank += 1
             continue
         try:
@@ -197,6 +205,7 @@ def _vote(row: Mapping[str, str], grid: Grid) -> Vote:
         clean_text(row.get("note", ""), 1000),
         _blind(row.get("blind", "")),
         clean_text(row.get("at", ""), 40),
+        _answer(row, "topic") if row.get("topic") else None,
     )
 
 
@@ -267,7 +276,7 @@ def store_votes(ledger: Ledger, votes: Iterable[Vote]) -> Stored:
 
 def _ledger_row(vote: Vote) -> dict[str, Any]:
     answers = {name: None if value is None else int(value) for name, value in
-               (("seen", vote.seen), ("heard", vote.heard))}  # fmt: skip
+               (("seen", vote.seen), ("heard", vote.heard), ("topic", vote.topic))}  # fmt: skip
     return {**vote.__dict__, **answers, "confounders": list(vote.confounders), "blind": int(vote.blind),
             "label": vote.label or None, "note": vote.note or None}  # fmt: skip
 
@@ -283,6 +292,7 @@ def load_votes(ledger: Ledger) -> list[Vote]:
         Vote(
             row["video_id"], row["window_index"], row["rater"], answer(row["seen"]), answer(row["heard"]),
             tuple(json.loads(row["confounders"])), row["label"] or "", row["note"] or "", bool(row["blind"]), row["at"],
+            answer(row["topic"]),
         )
         for row in ledger.rows("SELECT * FROM votes ORDER BY video_id, window_index, rater")
     ]  # fmt: skip
@@ -316,4 +326,5 @@ def _file_row(vote: Vote, grid: Grid) -> dict[str, str]:
         "video_id": vote.video_id, "window_index": str(vote.window_index), "start_s": start_s, "label": vote.label,
         "rater": vote.rater, "seen": words[vote.seen], "heard": words[vote.heard],
         "confounders": " ".join(vote.confounders), "note": vote.note, "blind": str(int(vote.blind)), "at": vote.at,
+        "topic": "" if vote.topic is None else words[vote.topic],
     }  # fmt: skip
