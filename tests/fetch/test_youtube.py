@@ -1,6 +1,5 @@
 """A `watch?v=` address goes through yt-dlp's own YouTube extractor, answers coming from loopback."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from v2a_data.errors import SiteStopError
 from v2a_data.fetch.download import FetchRequest, fetch_video
 from v2a_data.fetch.hosts import allowed_url
 from v2a_data.fetch.stage import fetch
-from v2a_data.media.ffmpeg import ffmpeg_path
 from v2a_data.recipe import FetchSection, load_recipe
 from v2a_data.sources.ids import Ids
 from v2a_data.workspace import Workspace
@@ -27,15 +25,6 @@ ANSWERS = {
         "UNPLAYABLE", "Video unavailable", "This content isn't available, try again later. Rate-limited by YouTube"
     ),
 }
-
-
-@pytest.fixture
-def files(media, tmp_path: Path) -> dict[int, Path]:
-    source = media("a.mp4")
-    made = {134: tmp_path / "v.mp4", 140: tmp_path / "a.m4a"}
-    for path, drop in ((made[134], "-an"), (made[140], "-vn")):
-        subprocess.run([ffmpeg_path(), "-v", "error", "-i", str(source), drop, "-c", "copy", str(path)], check=True)
-    return made
 
 
 def ask(native: str, folder: Path):

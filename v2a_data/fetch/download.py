@@ -15,7 +15,7 @@ from typing import Any
 from v2a_data.errors import FatalError, ItemError
 from v2a_data.fetch import pacing
 from v2a_data.fetch.disk import disk_words
-from v2a_data.fetch.failures import BY_NAME, SKIPPED, FailureClass, classify
+from v2a_data.fetch.failures import BY_NAME, SKIPPED, UNKNOWN, FailureClass, classify
 from v2a_data.fetch.finished import Attempt, FetchOutcome, leave_note
 from v2a_data.files import disk_error, is_disk_error, link_or_copy, publish, sha256_file
 from v2a_data.ids import clean_text
@@ -94,7 +94,7 @@ def _try(request: FetchRequest, failed: tuple[Attempt, ...]) -> FetchOutcome:
     except FatalError:
         raise
     except Exception as error:  # a site's answer can break an extractor anywhere; one video must not end the run
-        return outcome("internal", BY_NAME["internal"].then, f"{type(error).__name__}: {error}", "extract")
+        return outcome(UNKNOWN.name, UNKNOWN.then, f"{type(error).__name__}: {error}", "extract")
 
 
 def _probed(request: FetchRequest, file: Path) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def _download(request: FetchRequest, folder: Path, wide: bool) -> tuple[Path, Ma
     """The file, and what the site says of the video. Its channel and title are kept, and nothing else."""
     from yt_dlp.utils import YoutubeDLError
 
-    from v2a_data.fetch.ytdlp import Downloader, words_of
+    from v2a_data.fetch.ytdlp import AskedToWaitError, Downloader, words_of
 
     assert request.url is not None
     downloader = Downloader(request.options, folder, request.cookies, wide=wide)
@@ -148,8 +148,11 @@ def _download(request: FetchRequest, folder: Path, wide: bool) -> tuple[Path, Ma
         if disk_words(message):
             raise OSError(28, message, str(folder)) from None
         refused = downloader.refused
-        row = SKIPPED["host_refused"] if refused else classify(message, lines)
-        raise failed(row, refused or message) from None
+        row = SKIPPED["host_refused"] if refused else classify(message, lines, downloader.trouble)
+        trouble = f" ({downloader.trouble})" if downloader.trouble not in message else ""
+        raise failed(row, refused or f"{message}{trouble}") from None
+    except AskedToWaitError as error:
+        raise failed(BY_NAME["http_429"], str(error)) from None
     if downloader.skipped:
         row = SKIPPED.get(downloader.skipped) or classify(downloader.skipped)
         raise failed(row, downloader.skipped)

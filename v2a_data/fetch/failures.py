@@ -12,6 +12,8 @@ Then = Literal["gone", "later", "setup", "stop"]
 _HOUR_S = 3600.0
 # "Another day" for a run that starts at the same hour each day.
 _DAY_S = 20 * _HOUR_S
+# What yt-dlp says when all of a site's answers failed, whatever they were.
+_NO_ANSWER = "failed to extract any player response"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ CLASSES: tuple[FailureClass, ...] = (
             "no supported javascript runtime",
             "challenge solving failed",
             "signature solving failed",
-            "failed to extract any player response",
+            _NO_ANSWER,
             "ffmpeg is not installed",
             "ffmpeg not found",
             "account cookies are no longer valid",
@@ -140,7 +142,6 @@ SKIPPED = {
         FailureClass("not_cc", (), "gone"),
         FailureClass("host_refused", (), "gone"),
         FailureClass("wrong_id", (), "gone"),
-        FailureClass("internal", (), "later"),
     )
 }
 BY_NAME = {row.name: row for row in (*CLASSES, UNKNOWN, *SKIPPED.values())}
@@ -149,8 +150,13 @@ _HIDDEN_BY_SETUP = frozenset({"no_format", "unknown"})
 _BARE = re.compile(r"(?:error: )?(?:\[\w+\] [\w-]+: )?(?:video unavailable|this video is unavailable)\.?\s*\Z")
 
 
-def classify(message: str, warnings: Sequence[str] = ()) -> FailureClass:
-    """The class of a failure by its message, case and apostrophes folded, and by what was warned of before it."""
+def classify(message: str, warnings: Sequence[str] = (), trouble: str = "") -> FailureClass:
+    """The class of a failure by its message, case and apostrophes folded.
+
+    `warnings` are what was warned of before it, `trouble` what the last request that failed came to.
+    """
+    if trouble and _NO_ANSWER in _folded(message):
+        return classify(trouble)
     found = next((row for row in CLASSES if _matches(row, _folded(message))), UNKNOWN)
     if found.name in _HIDDEN_BY_SETUP and any(_matches(BY_NAME["setup"], _folded(line)) for line in warnings):
         return BY_NAME["setup"]

@@ -2,9 +2,14 @@
 
 import ipaddress
 import socket
+import time
 from urllib.parse import urlsplit
 
 from v2a_data.recipe import LOOPBACK
+
+_KEPT_S = 300.0
+_MOST_KNOWN = 10_000
+_KNOWN: dict[str, tuple[float, bool]] = {}
 
 
 def allowed_url(url: str, hosts: tuple[str, ...]) -> bool:
@@ -21,7 +26,7 @@ def allowed_url(url: str, hosts: tuple[str, ...]) -> bool:
 
 
 class HostCheck:
-    """Refuses addresses outside of a recipe's hosts; remembers what names it has looked up.
+    """Refuses addresses outside of a recipe's hosts.
 
     A name that is public when it is looked up and private when it is connected to gets past this; it then has to show
     a certificate for a listed host.
@@ -30,7 +35,6 @@ class HostCheck:
     def __init__(self, hosts: tuple[str, ...]) -> None:
         self.hosts = hosts
         self.refused = ""
-        self._public: dict[str, bool] = {name: True for name in LOOPBACK if name in hosts}
 
     def __call__(self, url: str) -> bool:
         """Whether a URL may be asked; `refused` says why not."""
@@ -38,13 +42,23 @@ class HostCheck:
             self.refused = f"{_scheme_and_host(url)} is none of the recipe's fetch.hosts"
             return False
         name = (urlsplit(url).hostname or "").lower()
-        if not self._public.setdefault(name, public(name)):
+        if name not in LOOPBACK and not public(name):
             self.refused = f"{_scheme_and_host(url)} is an address inside a private network"
             return False
         return True
 
 
 def public(name: str) -> bool:
+    """Whether a host may be connected to; looked up once in a while."""
+    looked_up, found = _KNOWN.get(name, (-_KEPT_S, False))
+    if time.monotonic() - looked_up >= _KEPT_S:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        looked_up, found = _KNOWN[name] = time.monotonic(), _look_up(name)
+    return found
+
+
+def _look_up(name: str) -> bool:
     """False where a host's name stands for an address that is not public; a name that nobody knows is left to fail."""
     try:
         found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)

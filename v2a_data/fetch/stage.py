@@ -76,10 +76,10 @@ def fetch(
     with console.progress("fetch", goal(listed, wishes.target), "videos", run.have) as progress:
         run.start(progress, console)
     run.result.states = workspace.ledger.counts("videos", "state")
-    if not run.result.states:
-        raise NothingError(f"{source.name} lists no videos")
     if run.ended is not None:
         raise run.ended
+    if not run.result.states and run.result.go_on_at is None:
+        raise NothingError(f"{source.name} lists no videos")
     return run.result
 
 

@@ -17,11 +17,16 @@ from v2a_data.recipe import FetchSection
 _PLAIN = "[protocol^=http][protocol!*=dash]"
 FORMAT = f"bv*{_PLAIN}+ba{_PLAIN}/b{_PLAIN}"
 # The second try: pieces that yt-dlp fetches itself, and formats that say too little of themselves for the first.
-WIDE_FORMAT = f"{FORMAT}/bv*[protocol^=http]+ba[protocol^=http]/b[protocol^=http]/b*[protocol^=http]"
+WIDE_FORMAT = f"{FORMAT}/bv*[protocol^=http]+ba[protocol^=http]/b[protocol^=http]"
 TIMEOUT_S = 30.0
 _RETRIES = 5
 _LONGEST_RETRY_S = 60.0
+_TOO_MANY = 429
 _DISK_CHECK_BYTES = 32_000_000
+
+
+class AskedToWaitError(Exception):
+    """The site answered 429, to whatever request. yt-dlp would ask again at once, or ask for something else."""
 
 
 class Downloader:
@@ -39,7 +44,10 @@ class Downloader:
         self._ydl = _limited(yt_dlp.YoutubeDL)(params, HostCheck(options.hosts), options.sleep_requests_s)
 
     def fetch(self, url: str) -> dict[str, Any]:
-        """What the site says of a video, its file being in the folder. Raises yt-dlp's `DownloadError`, `DiskError`."""
+        """What the site says of a video, its file being in the folder.
+
+        Raises yt-dlp's `YoutubeDLError`, `AskedToWaitError`, `DiskError`, and whatever an extractor breaks with.
+        """
         with self._ydl as ydl:
             return ydl.extract_info(url, download=True) or {}
 
@@ -52,6 +60,11 @@ class Downloader:
     def stage(self) -> str:
         """`extract` until the first byte of media is asked for, then `download`."""
         return "download" if self._ydl.downloading else "extract"
+
+    @property
+    def trouble(self) -> str:
+        """What the last request that failed came to; yt-dlp does not always say."""
+        return str(self._ydl.last_trouble)
 
     @property
     def retry_after_s(self) -> float | None:
@@ -116,7 +129,7 @@ class Downloader:
 def _limited(base: type) -> Any:
     """yt-dlp's downloader, whose every request is checked and spaced, redirects included."""
     from yt_dlp.networking._urllib import RedirectHandler, UrllibRH
-    from yt_dlp.networking.exceptions import HTTPError, RequestError
+    from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
 
     handlers: dict[type, type] = {UrllibRH: _checked_urllib(RedirectHandler)}
     try:
@@ -131,6 +144,7 @@ def _limited(base: type) -> Any:
             self.check, self.spacing_s = check, spacing_s
             self.asked = self.downloading = False
             self.retry_after_s: float | None = None
+            self.last_trouble = ""
             super().__init__(params)
 
         def build_request_director(self, given: Any, preferences: Any = None) -> Any:
@@ -151,7 +165,13 @@ def _limited(base: type) -> Any:
             try:
                 return super().urlopen(req)
             except HTTPError as error:
+                self.last_trouble = str(error)
                 self.retry_after_s = _seconds(error.response.headers.get("Retry-After"), pacing.CLOCK.now())
+                if error.status == _TOO_MANY:
+                    raise AskedToWaitError(str(error)) from None
+                raise
+            except TransportError as error:
+                self.last_trouble = str(error)
                 raise
 
         def dl(self, *args: Any, **more: Any) -> Any:
