@@ -39,9 +39,10 @@ def derived_table(labels: Sequence[str], source: str, input_path: str | None) ->
         },
         "rules": {
             "grounded": "seen >= 0.6 and heard >= 0.4",
-            "clean": "voice <= 0.3 and music <= 0.4 and still <= 0.5 and silence <= 0.2 and clipping <= 0.01",
-            "keep": "grounded and clean",
-            "review": "grounded and not clean",
+            "clear": "still <= 0.5 and slideshow <= 0.5 and black <= 0.5 and cuts <= 0",
+            "clean": "voice <= 0.3 and music <= 0.4 and silence <= 0.2 and clipping <= 0.01 and antiphase <= 0.5",
+            "keep": "grounded and clear and clean",
+            "review": "grounded and not (clear and clean)",
         },
         "clips": {"max_per_video": 4, "min_source_fps": 12.0},
         "train": {"config": "vqvae_airplane"},

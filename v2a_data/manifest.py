@@ -487,9 +487,10 @@ class _Checks:
             return "key", f"expected {clip_id(row['video_id'], start_s)!r}"
         windows = round((stop_s - start_s) / schema.WINDOW_S)
         seconds = windows * schema.WINDOW_S
-        low = clips.seconds if clips.length == "fixed" else clips.min_seconds
-        if abs(stop_s - start_s - seconds) > 1e-6 or not low <= seconds <= clips.seconds:
-            return "stop_s", f"expected whole windows, from {low:g} to {clips.seconds:g} s after start_s"
+        most = clips.seconds_of(row["label"])
+        low = most if clips.length == "fixed" else clips.min_seconds
+        if abs(stop_s - start_s - seconds) > 1e-6 or not low <= seconds <= most:
+            return "stop_s", f"expected whole windows, from {low:g} to {most:g} s after start_s"
         frames = round((stop_s - start_s) * form.fps)
         for name, count in (("frames", frames), ("audio_samples", round(frames * form.rate_hz / form.fps))):
             if row[name] != count:

@@ -40,6 +40,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "clips.seconds": (2, 600),
     "clips.min_seconds": (2, 600),
     "clips.max_per_video": (1, 1e6),
+    "clips.max_per_channel": (1, 1e9),
     "clips.min_source_fps": (0, 1000),
     "splits.gap_s": (0, 86_400),
     "shard.width": (16, 4096),
@@ -50,7 +51,11 @@ _RANGES: dict[str, tuple[float, float]] = {
     "shard.samples_per_shard": (1, 1e6),
 }
 # Keys that came after datasets were made: at their defaults they leave a recipe's hash as it was.
-_LATER = {"splits": ("by", "gap_s", "exclude"), "duplicates": ("keep",)}
+_LATER = {
+    "clips": ("label_seconds", "max_per_channel"),
+    "splits": ("by", "gap_s", "exclude"),
+    "duplicates": ("keep",),
+}
 # Templates of `[source]`, each with what is put into it.
 ADDRESSES: dict[str, frozenset[str]] = {
     "label_url": frozenset({"mid"}),
@@ -132,13 +137,23 @@ class FetchSection:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipsSection:
-    """How clips are laid into stretches. Null means no cap and no floor."""
+    """How clips are laid into stretches. Null means no cap and no floor.
+
+    `label_seconds` holds the length of clips of single labels; all others have `seconds`. Above the caps the clips
+    with the highest mean of min(seen, heard) stay; the one per channel counts videos whose channel is known.
+    """
 
     length: Literal["fixed", "natural"] = "fixed"
     seconds: float = 10.0
+    label_seconds: dict[str, float] = field(default_factory=dict)
     min_seconds: float = 2.0
     max_per_video: int | None = None
+    max_per_channel: int | None = None
     min_source_fps: float | None = None
+
+    def seconds_of(self, label: str) -> float:
+        """Length of a clip of this label, the greatest one where lengths are natural."""
+        return self.label_seconds.get(label, self.seconds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +262,9 @@ class Recipe:
         deciding["source"] = self.source.name
         defaults = to_table(Recipe(name="defaults"))
         for section, keys in _LATER.items():
-            changed = {key: table[section][key] for key in keys if table[section][key] != defaults[section][key]}
+            changed = {
+                key: table[section][key] for key in keys if table[section].get(key) != defaults[section].get(key)
+            }
             kept = {key: value for key, value in table[section].items() if key not in keys} | changed
             deciding.pop(section, None)
             deciding |= {section: kept} if kept else {}
@@ -390,8 +407,12 @@ def _check(recipe: Recipe, where: str) -> None:
     _check_addresses(recipe.source, where)
     if any(not text or clean_text(text) != text for text in (*recipe.source.subsets, *recipe.source.without)):
         raise UsageError(f"{where}.source: subsets and without hold printable text")
-    if clips.seconds < 2 or clips.seconds % 2:
-        raise UsageError(f"{where}.clips.seconds: a clip is whole windows of 2 s, got {clips.seconds:g}")
+    for seconds in (clips.seconds, *clips.label_seconds.values()):
+        if not 2 <= seconds <= _RANGES["clips.seconds"][1] or seconds % 2:
+            raise UsageError(f"{where}.clips.seconds: a clip is whole windows of 2 s, got {seconds:g}")
+    for label in clips.label_seconds:
+        if recipe.labels and label not in recipe.labels:
+            raise UsageError(f"{where}.clips.label_seconds: {nearest(label, list(recipe.labels))}, got {label!r}")
     if (shard.rate_hz / shard.fps).denominator != 1:
         raise UsageError(f"{where}.shard: rate_hz / fps must be whole, got {shard.rate_hz} / {shard.fps}")
     if shard.width % 2 or shard.height % 2:

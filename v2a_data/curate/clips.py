@@ -1,5 +1,6 @@
 """The clips step: spans laid into stretches, each with a verdict and its reasons."""
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -63,15 +64,17 @@ def lay_clips(ledger: Ledger, recipe: Recipe, console: Console) -> Laid:
 
 def _video_rows(ledger: Ledger, video: Row, recipe: Recipe) -> list[dict[str, Any]]:
     sql = "SELECT * FROM stretches WHERE video_id = ? AND recipe_hash = ? ORDER BY start_s"
-    stretches = [
-        Stretch(s["start_s"], s["stop_s"], s["mark"], json.loads(s["reasons"]), json.loads(s["strengths"]))
-        for s in ledger.rows(sql, (video["video_id"], recipe.hash))
-    ]
+    stretches = [_stretch(row) for row in ledger.rows(sql, (video["video_id"], recipe.hash))]
     probe = Probe.from_json(json.loads(video["probe"]))
     label = label_of(recipe, json.loads(video["labels"]))
     base = {"video_id": video["video_id"], "recipe_hash": recipe.hash, "label": label}
-    spans = list(lay(stretches, recipe.clips, probe.picture.fps))
+    rules = dataclasses.replace(recipe.clips, seconds=recipe.clips.seconds_of(label))
+    spans = list(lay(stretches, rules, probe.picture.fps))
     return [{**base, "clip_id": clip_id(video["video_id"], span["start_s"]), **span} for span in spans]
+
+
+def _stretch(row: Row) -> Stretch:
+    return Stretch(row["start_s"], row["stop_s"], row["mark"], json.loads(row["reasons"]), json.loads(row["strengths"]))
 
 
 def lay(stretches: Sequence[Stretch], rules: ClipsSection, source_fps: float) -> Iterator[dict[str, Any]]:
@@ -141,3 +144,12 @@ def _strength(stretch: Stretch, start_s: float, stop_s: float) -> float:
     first, last = round((start_s - stretch.start_s) / WINDOW_S), round((stop_s - stretch.start_s) / WINDOW_S)
     known = [value for value in stretch.strengths[first:last] if value is not None]
     return sum(known) / len(known) if known else 0.0
+
+
+def strength(ledger: Ledger, recipe_hash: str, video_id: str, start_s: float, stop_s: float) -> float:
+    """Mean of min(seen, heard) over a clip's windows as its stretch has them; 0 where not measured."""
+    holds = "video_id = ? AND recipe_hash = ? AND start_s <= ? AND stop_s > ?"
+    sql = f"SELECT * FROM stretches WHERE {holds} ORDER BY start_s LIMIT 1"  # noqa: S608
+    for row in ledger.rows(sql, (video_id, recipe_hash, start_s, start_s)):
+        return _strength(_stretch(row), start_s, stop_s)
+    return 0.0

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from v2a_data import schema
+from v2a_data.curate.clips import strength
 from v2a_data.curate.similar import PICTURE, SOUND, Hashes, Union, same
 from v2a_data.ledger import Ledger
 from v2a_data.media.fingerprint import CROPS, VERSION
 from v2a_data.recipe import Recipe
-from v2a_data.schema import WINDOW_S
 
 BEST = "best of its duplicates"
 ONE_SPLIT = "like videos of one split alone"
@@ -193,17 +193,9 @@ def _merit(ledger: Ledger, recipe_hash: str, clip: _Clip) -> tuple[bool, int, fl
     """What clips are ordered by, best first: standing ones, lines of the source, mean strength, id."""
     lines = "SELECT MIN(json_extract(probe, '$.picture.width'), json_extract(probe, '$.picture.height')) FROM media "
     tall = int(ledger.value(f"{lines} WHERE video_id = ?", (clip.video_id,)) or 0)
-    return not clip.stands, -tall, -_strength(ledger, recipe_hash, clip), clip.clip_id
-
-
-def _strength(ledger: Ledger, recipe_hash: str, clip: _Clip) -> float:
-    """Mean of min(seen, heard) over the clip's windows as its stretch has them; 0 where not measured."""
-    sql = (
-        "SELECT start_s, strengths FROM stretches WHERE video_id = ? AND recipe_hash = ? "
-        "AND start_s <= ? AND stop_s > ? ORDER BY 1 LIMIT 1"
+    return (
+        not clip.stands,
+        -tall,
+        -strength(ledger, recipe_hash, clip.video_id, clip.start_s, clip.stop_s),
+        clip.clip_id,
     )
-    for start_s, strengths in ledger.rows(sql, (clip.video_id, recipe_hash, clip.start_s, clip.start_s)):
-        first, last = (round((at_s - start_s) / WINDOW_S) for at_s in (clip.start_s, clip.stop_s))
-        known = [value for value in json.loads(strengths)[first:last] if value is not None]
-        return sum(known) / len(known) if known else 0.0
-    return 0.0

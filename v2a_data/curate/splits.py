@@ -2,7 +2,7 @@
 
 Groups of one channel, where it is known, go together. They are taken in the order of sha256(seed, group_id) until
 each label has its share, or its number, of clips in test and then in validation; the rest is train. Videos of the
-files in `splits.exclude` are dropped first, with all that is like them.
+files in `splits.exclude` are dropped first, with all that is like them, and what is above `clips.max_per_channel`.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from v2a_data import schema
+from v2a_data.curate.channels import cap_channels
 from v2a_data.curate.duplicates import drop
 from v2a_data.curate.exclusions import read_exclusions
 from v2a_data.curate.similar import Union
@@ -34,6 +35,7 @@ def split_clips(ledger: Ledger, recipe: Recipe) -> Counter[str]:
     Raises `UsageError` for an exclusion list that cannot be read.
     """
     _exclude(ledger, recipe)
+    cap_channels(ledger, recipe)
     if recipe.splits.by == "within_video":
         _split_in_time(ledger, recipe)
     else:

@@ -17,7 +17,7 @@ from v2a_data.ids import clean_text
 from v2a_data.manifest import own_manifest
 from v2a_data.models.choice import not_for_use
 from v2a_data.models.registry import MODELS
-from v2a_data.recipe import Recipe
+from v2a_data.recipe import ClipsSection, Recipe
 from v2a_data.scorers import SCORERS
 from v2a_data.shards.format import CARD_FILE, CARD_FILES, CROISSANT_FILE, INDEX_FILE, LEAKY, SPLITS, STAMP
 from v2a_data.sources import SOURCES
@@ -209,9 +209,16 @@ def _about(facts: _Facts) -> list[str]:
     )
     return [
         f"{facts.total} clips with their sound, {facts.seconds / 3600:.2f} h, {grounded}, for models that make sound "
-        "for silent video. Picture and sound are cut on one clock; the splits share no video.",
+        "for silent video. Picture and sound are cut on one clock"
+        f"{'' if facts.recipe.leaky else '; the splits share no video'}.",
         "",
     ]
+
+
+def _seconds(clips: ClipsSection) -> str:
+    """Lengths of clips in words."""
+    others = [f"{seconds:g} s for {_md(label)}" for label, seconds in clips.label_seconds.items()]
+    return ", ".join([f"{clips.seconds:g} s", *others])
 
 
 def _how(facts: _Facts) -> list[str]:
@@ -220,7 +227,7 @@ def _how(facts: _Facts) -> list[str]:
         "## How it was made",
         "",
         f"With `v2a-data` {__version__}, recipe {_code(recipe.name)}, hash `{recipe.hash}`. Clips of "
-        f"{'exactly' if recipe.clips.length == 'fixed' else 'at most'} {recipe.clips.seconds:g} s were laid into "
+        f"{'exactly' if recipe.clips.length == 'fixed' else 'at most'} {_seconds(recipe.clips)} were laid into "
         "stretches of 2 s windows that the rules keep.",
         "",
     ]
