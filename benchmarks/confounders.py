@@ -52,6 +52,7 @@ FINDS = {
     "still": "still", "slideshow": "slideshow", "cut": "cuts", "black": "black", "silence": "silence",
     "clipping": "clipping", "antiphase": "antiphase", "voice": "voice", "music": "music",
 }  # fmt: skip
+_BOUND = r"(\w+) <= ([\d.]+)"
 MISMATCHES = ("wrong_sound", "offscreen", "shift")
 
 
@@ -103,8 +104,8 @@ def main() -> int:
 
 
 def thresholds(recipe: Recipe) -> dict[str, float]:
-    """Highest passing value of every field that the rule `clean` bounds from above."""
-    return {name: float(value) for name, value in re.findall(r"(\w+) <= ([\d.]+)", recipe.rules["clean"])}
+    """Highest passing value of every field that the rules bound from above."""
+    return {name: float(value) for text in recipe.rules.values() for name, value in re.findall(_BOUND, text)}
 
 
 class Bench:

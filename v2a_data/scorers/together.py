@@ -5,6 +5,9 @@ window: local motion against loudness; what starts to move, and what lights up, 
 added and the best lag within 0.1 s is taken. A number of that kind says nothing alone – steady things always
 agree a little – so the same is done with the video's own sound moved by 2 s or more, many times, as a null:
 `together_z` is how many of its standard deviations the true sound lies above its mean.
+
+Sound that was laid a little early or late is too rare a thing in 6 s to be told from chance; over the whole video it
+shows. `shifted_z` holds the best place 0.14 to 2 s off against the place as it is, and against places further off.
 """
 
 from typing import ClassVar
@@ -29,6 +32,10 @@ _AWAY_S = 2.0
 _SHORTEST_S = 8.0
 _NULLS = 40
 _LEAST_SPREAD = 0.05
+# Sound this far off is shifted, as far as it is looked for, and further away is the null; at most so much of the video.
+_OFF_S = (0.13, 2.01)
+_FURTHEST_S = 5.0
+_FURTHEST_SHARE = 0.4
 # Below these nothing moves (grey levels) and nothing is heard (log10 of power), or its level never changes.
 _MOTION_LEVELS = 1.0
 _SILENT_POWER = -6.0
@@ -38,16 +45,22 @@ _CONSTANT = 0.02
 class Together(WithoutModel):
     """Co-activity of picture and sound as a z-score against the video's own sound at other times.
 
-    Null in videos under 8 s, and around windows in which nothing moves or nothing is heard. It finds dubbed and
-    wrong sound where things happen one by one; a steady engine seen in steady flight gives it little to
-    hold on to. Periodic things agree with themselves a period later, which makes the null high and the score low.
+    Null in videos under 8 s, and around windows in which nothing moves or nothing is heard (`shifted_z`: in all of
+    the video). It finds dubbed and wrong sound where things happen one by one; a steady engine seen in steady flight
+    gives it little to hold on to. Periodic things agree with themselves a period later, which makes the null high and
+    the score low. `shifted_z` and `shifted_s` are of the video, the same in each of its windows: below 0 the sound
+    fits best where it is, above 2 it hardly ever does.
     """
 
     name: ClassVar[str] = "together"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     writes: ClassVar[tuple[Field, ...]] = (
         Field("together_z", "standard deviations", "agreement of motion and sound above that with shifted sound"),
         Field("lag_s", "s", "how much later than the picture the sound fits best, -0.1 to 0.1"),
+        Field(
+            "shifted_z", "standard deviations", "how much better the video's sound fits 0.14 to 2 s off than in place"
+        ),
+        Field("shifted_s", "s", "how much later than the picture the sound fits best there, -2 to 2"),
     )
 
     @property
@@ -55,14 +68,15 @@ class Together(WithoutModel):
         return Needs(luma=(*_SIZE, _PICTURE_HZ), sound="mono16k")
 
     def _score(self, tap: VideoTap) -> WindowScores:
-        found = np.full((2, len(tap.window_start_s)), np.nan, np.float32)
+        found = np.full((len(self.writes), len(tap.window_start_s)), np.nan, np.float32)
         if tap.luma is not None and tap.sound is not None:
             picture, sound = picture_curves(np.asarray(tap.luma)), sound_curves(np.asarray(tap.sound[0]))
             steps = min(picture.shape[1], sound.shape[1] // _HOPS)
             if steps >= _SHORTEST_S * _PICTURE_HZ:
                 null = _Null(picture[:, :steps], sound[:, : steps * _HOPS])
                 for i, start_s in enumerate(tap.window_start_s):
-                    found[:, i] = null.window(start_s - tap.window_start_s[0])
+                    found[:2, i] = null.window(start_s - tap.window_start_s[0])
+                found[2:] = np.asarray(shifted(picture[:, :steps], sound[:, : steps * _HOPS]))[:, None]
         fields = {field.name: row for field, row in zip(self.writes, found, strict=True)}
         return WindowScores(fields, np.full(len(tap.window_start_s), np.nan))
 
@@ -89,7 +103,7 @@ class _Null:
         first = min(max(middle - length // 2, 0), self.steps - length)
         seen = self.picture[:, first : first + length]
         heard = self.sound[0, first * _HOPS : (first + length) * _HOPS]
-        if seen[0].max() < np.log1p(_MOTION_LEVELS) or heard.max() < _SILENT_POWER or heard.std() < _CONSTANT:
+        if _nothing_happens(seen, heard):
             return np.nan, np.nan
         places = (np.arange(first, first + length) * _HOPS)[None, None] + self.lags[:, None] + self.moves[:, None, None]
         agreed = np.zeros(places.shape[:2])
@@ -98,6 +112,39 @@ class _Null:
         best = agreed.max(axis=1)
         z = (best[0] - best[1:].mean()) / max(float(best[1:].std()), _LEAST_SPREAD)
         return float(z), float(self.lags[agreed[0].argmax()] * _HOP / _RATE_HZ)
+
+
+def _nothing_happens(seen: np.ndarray, heard: np.ndarray) -> bool:
+    """Whether nothing moves or nothing is heard in curves `(3, n)` of the picture and `(hops,)` of loudness."""
+    return bool(seen[0].max() < np.log1p(_MOTION_LEVELS) or heard.max() < _SILENT_POWER or heard.std() < _CONSTANT)
+
+
+def shifted(picture: np.ndarray, sound: np.ndarray) -> tuple[float, float]:
+    """How much better sound `(2, n · 4)` fits pictures `(3, n)` when it is taken as shifted, and by how many seconds.
+
+    The lesser of two numbers of standard deviations of places further off: above the best place within 0.12 s, and
+    above their mean. NaN where nothing happens.
+    """
+    if _nothing_happens(picture, sound[0]):
+        return np.nan, np.nan
+    hop_s = _HOP / _RATE_HZ
+    furthest = min(round(_FURTHEST_S / hop_s), int(sound.shape[1] * _FURTHEST_SHARE))
+    lags = np.arange(-furthest, furthest + 1)
+    agreed = np.asarray([_agreement(picture, sound, int(lag)) for lag in lags])
+    away_s = np.abs(lags) * hop_s
+    off = (away_s > _OFF_S[0]) & (away_s < _OFF_S[1])
+    null = agreed[away_s >= _OFF_S[1]]
+    best = agreed[off].max()
+    above = min(best - agreed[away_s <= _OFF_S[0]].max(), best - null.mean())
+    return float(above / max(float(null.std()), _LEAST_SPREAD)), float(lags[off][agreed[off].argmax()] * hop_s)
+
+
+def _agreement(picture: np.ndarray, sound: np.ndarray, lag: int) -> float:
+    """Sum of the correlations with the sound `lag` hops later, over the steps for which there is sound."""
+    first = max(0, -(lag // _HOPS))
+    last = min(picture.shape[1], (sound.shape[1] - lag) // _HOPS)
+    part = sound[:, first * _HOPS + lag : last * _HOPS + lag].reshape(len(sound), -1, _HOPS).mean(axis=2)
+    return float(np.sum(_unit(picture[:, first:last]) * _unit(part[[0, 1, 1]])))
 
 
 def picture_curves(luma: np.ndarray) -> np.ndarray:
