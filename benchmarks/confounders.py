@@ -46,7 +46,7 @@ SECONDS = (12.0, 18.0)
 VIEWS: tuple[View, ...] = ("steady", "full")
 EVENTS = ("Dog", "Drum", "Fireworks")
 # Highest values that pass, for fields that the recipe's rules do not name yet.
-PROPOSED = {"slideshow": 0.5, "cuts": 0.0, "antiphase": 0.5, "talk": 0.5}
+PROPOSED = {"talk": 0.5}
 # Fault → the field that has to find it.
 FINDS = {
     "still": "still", "slideshow": "slideshow", "cut": "cuts", "black": "black", "silence": "silence",

@@ -104,7 +104,7 @@ def test_volleyball_is_taken_from_a_mirror_of_vggsound(scenes: dict[str, list[Pa
     (tmp_path / "lists" / "vggsound.csv").write_text(
         "-CmISPGVFZ0,30,playing volleyball,train\n--96EN9NUQM,242,helicopter,test\nabcdefghijk,5,playing volleyball,test\n"
     )
-    shutil.copy(scenes["Helicopter"][1], tmp_path / "mirror" / "-CmISPGVFZ0_000030.mp4")
+    shutil.copy(scenes["Water flowing"][0], tmp_path / "mirror" / "-CmISPGVFZ0_000030.mp4")
     shutil.copy(scenes["Dog"][0], tmp_path / "mirror" / "--96EN9NUQM_000242.mp4")
     root = tmp_path / "w"
     lists = ("--set", f"source.lists={tmp_path / 'lists'}")
@@ -114,8 +114,10 @@ def test_volleyball_is_taken_from_a_mirror_of_vggsound(scenes: dict[str, list[Pa
     # The list's other one is not in the mirror, and the mirror's other one not in the list.
     states = dict(zip(videos.native_id, videos.state, strict=True))
     assert states == {"-CmISPGVFZ0": "fetched", "abcdefghijk_5000": "later"}
-    run("curate", *TINY, "--force", *at(root))
+    heard = ("--set", 'rules.grounded="heard >= 0.2"')
+    said = json.loads(run("curate", *TINY, *heard, "--force", "--json", *at(root)))
     clips = load_table(root, "clips")
     # The tiny tagger knows no ball: what was not measured is for people to look at, never kept or dropped for it.
     assert clips.verdict.isin(["review", "drop"]).all()
+    assert said["undecided"] == said["clips"]["review"] == (clips.verdict == "review").sum() > 0
     assert clips[clips.verdict == "review"].reasons.str.contains('"unknown":[1-9]').all()

@@ -60,6 +60,22 @@ def test_a_small_lag_is_named_and_a_large_one_is_not_together(late_s: float) -> 
     assert np.median(far.fields["together_z"]) < 2
 
 
+@pytest.mark.parametrize("late_s", [-1.5, -0.3, 0.4, 1.9])
+def test_sound_that_was_shifted_is_found_over_the_whole_video(late_s: float) -> None:
+    times = 2.0 + np.cumsum(np.random.default_rng(2).uniform(0.3, 1.1, 11))
+    own, moved = (score(blinking(times, 14.0), clicking(times + by, 14.0)).fields for by in (0.0, late_s))
+    assert own["shifted_z"].max() < 0
+    assert moved["shifted_z"].min() > 2
+    assert np.ptp(moved["shifted_z"]) == 0
+    assert moved["shifted_s"][0] == pytest.approx(late_s, abs=0.05)
+
+
+def test_sound_of_something_else_is_not_called_shifted() -> None:
+    rng = np.random.default_rng(3)
+    one, other = (1.0 + np.cumsum(rng.uniform(0.3, 1.2, 14)) for _ in range(2))
+    assert score(blinking(one[one < 11]), clicking(other[other < 11])).fields["shifted_z"].max() < 2
+
+
 def test_what_cannot_be_compared_is_null() -> None:
     times = np.asarray([1.0, 2.5, 3.1, 5.0, 6.2])
     luma, sound = blinking(times), clicking(times)
@@ -67,7 +83,8 @@ def test_what_cannot_be_compared_is_null() -> None:
     for picture, heard in ((still, sound), (luma, silent), (luma, steady), (luma[:96], sound), (luma, sound[:100000])):
         found = score(picture, heard)
         assert np.isnan(found.fields["together_z"]).all()
-        assert np.isnan(found.fields["lag_s"]).all()
+        for name in ("lag_s", "shifted_z", "shifted_s"):
+            assert np.isnan(found.fields[name]).all()
     starts = np.arange(6) * 2.0
     (mute,) = Together(Together.Config()).score([VideoTap("sy-0-0", "x", starts, luma=luma)])
     assert np.isnan(mute.fields["together_z"]).tolist() == [True] * 6

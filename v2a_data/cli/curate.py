@@ -82,6 +82,7 @@ def curate(
                 "scored": result.scored,
                 "clips": result.verdicts,
                 "seconds": result.seconds,
+                "undecided": result.undecided,
                 "duplicates": result.duplicates,
                 "reasons": dict(result.reasons.most_common()),
                 "splits": dict(result.splits),
@@ -97,6 +98,8 @@ def _summary(result: "CurateResult", recipe: "Recipe") -> str:
     lines = [f"recipe {recipe.name} ({recipe.hash}), {result.scored} videos scored now"]
     rows = [(name, count, f"{result.seconds[name]:.0f}") for name, count in result.verdicts.items()]
     lines.append(table(("verdict", "rows", "seconds"), rows))
+    if result.undecided:
+        lines.append(f"review: {result.undecided} rows as a score was not measured; `v2a-data explain CLIP` names it")
     if result.reasons:
         lines += [
             "",

@@ -23,10 +23,14 @@ STEPS = ("score", "rules", "clips", "duplicates", "splits")
 
 @dataclass
 class CurateResult:
-    """What `curate` did, and how all clips of this recipe stand after it."""
+    """What `curate` did, and how all clips of this recipe stand after it.
+
+    `undecided` are the rows of review for which a score was not measured.
+    """
 
     scored: int = 0
     verdicts: dict[str, int] = field(default_factory=dict)
+    undecided: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
     splits: Counter[str] = field(default_factory=Counter)
@@ -64,8 +68,18 @@ def curate(
     if "splits" in wanted:
         result.splits = split_clips(ledger, recipe)
     result.verdicts, result.seconds = verdicts(workspace, recipe)
+    result.undecided = undecided(workspace, recipe)
     result.reasons = drop_reasons(workspace, recipe)
     return result
+
+
+def undecided(workspace: Workspace, recipe: Recipe) -> int:
+    """Rows of review with a condition that could not be decided, as a score in it was not measured."""
+    sql = (
+        "SELECT COUNT(*) FROM clips WHERE recipe_hash = ? AND verdict = 'review' AND EXISTS "
+        "(SELECT 1 FROM json_each(reasons) r WHERE json_extract(r.value, '$.unknown') > 0)"
+    )
+    return int(workspace.ledger.value(sql, (recipe.hash,)) or 0)
 
 
 def verdicts(workspace: Workspace, recipe: Recipe) -> tuple[dict[str, int], dict[str, float]]:
