@@ -1,4 +1,4 @@
-"""SIGKILL at 8 random moments of `remove`, the same command again: as undisturbed, and not a byte names the video."""
+"""SIGKILL at 6 random moments of `remove`, the same command again: as undisturbed, and not a byte names the video."""
 
 import random
 import shutil
@@ -17,7 +17,7 @@ from v2a_data.removal.refused import SALT
 from v2a_data.workspace import Workspace
 
 pytestmark = pytest.mark.slow
-KILLS, PER_LIFE = 8, 4
+KILLS, PER_LIFE = 6, 3
 
 
 def command(root: Path) -> list[str]:
@@ -48,5 +48,5 @@ def test_a_killed_removal_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
         assert snapshot(root) == expected
         assert (naming(root, GONE), scratch(root)) == ([], [])
         shutil.rmtree(root)
-    assert under_way >= KILLS // 4, "hardly a kill found the removal under way"
+    assert under_way >= 1, "hardly a kill found the removal under way"
     assert orphans(setting) == []
