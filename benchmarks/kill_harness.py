@@ -250,7 +250,7 @@ def served_world(folder: Path) -> Iterator[Setting]:
     try:
         assert server.stdout is not None
         address: str = json.loads(server.stdout.readline())["address"]
-        with _slowly(address) as slow:
+        with slowly(address) as slow:
             paths = {
                 "label_url": f"{address}/2/j/v/{{mid}}.js",
                 "lookup_url": f"{address}/2/j/i/{{prefix}}/{{id}}.js",
@@ -263,7 +263,7 @@ def served_world(folder: Path) -> Iterator[Setting]:
 
 
 @contextmanager
-def _slowly(address: str) -> Iterator[str]:
+def slowly(address: str) -> Iterator[str]:
     """Passes bytes on slowly, so that a kill finds downloads under way."""
     host, _, port = address.removeprefix("http://").partition(":")
     handler = type("Relay", (_Relay,), {"upstream": (host, int(port))})

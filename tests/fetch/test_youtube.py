@@ -27,9 +27,9 @@ ANSWERS = {
 }
 
 
-def ask(native: str, folder: Path):
+def ask(native: str, folder: Path, **more: str):
     url = f"https://www.youtube.com/watch?v={native}"
-    options = FetchSection(sleep_s=(0.0, 0.0))
+    options = FetchSection(sleep_s=(0.0, 0.0), sleep_requests_s=0, **more)
     return fetch_video(FetchRequest(f"yt-{native}", native, url, None, str(folder), str(folder / native), options))
 
 
@@ -43,6 +43,52 @@ def test_picture_and_sound_are_fetched_apart_and_joined(files: dict[int, Path], 
     assert outcome.probe["picture"]["frames"] == 275
     assert outcome.probe["sound"]["codec"] == "aac"
     assert outcome.probe["duration_s"] == pytest.approx(11.0, abs=0.05)
+
+
+SIZES = {160: (256, 144), 133: (426, 240), 134: (640, 360), 136: (1280, 720)}
+
+
+@pytest.mark.parametrize("portrait", [False, True])
+@pytest.mark.parametrize(
+    ("offered", "wanted", "taken"),
+    [
+        ((160, 133, 134, 136), "res:144", 160),
+        ((160, 133, 134, 136), "res:360", 134),
+        ((133, 134, 136), "res:144", 133),
+        ((160, 136), "res:360", 160),
+        ((136,), "res:144", 136),
+    ],
+)
+def test_the_smallest_sufficient_format_is_taken_whichever_way_it_stands(
+    portrait: bool, offered: tuple[int, ...], wanted: str, taken: int, files, tmp_path: Path
+) -> None:
+    """`res` is the shorter side; where there is none of that size, the next better below or else above it."""
+    pictures = dict.fromkeys(offered, files[134])
+    answer = player_answer(PLAYABLE, 11.0, files)
+    small, sound = answer["streamingData"]["adaptiveFormats"]
+    formats = []
+    for itag in offered:
+        width, height = SIZES[itag][::-1] if portrait else SIZES[itag]
+        url = small["url"].replace("itag=134", f"itag={itag}")
+        label = f"{min(width, height)}p"
+        formats.append({**small, "itag": itag, "width": width, "height": height, "url": url, "qualityLabel": label})
+    answer["streamingData"]["adaptiveFormats"] = [*formats, sound]
+    with mapped({PLAYABLE: answer}, {**pictures, 140: files[140]}) as requests:
+        outcome = ask(PLAYABLE, tmp_path, format_sort=f"{wanted},vcodec:h264,acodec:aac")
+    assert outcome.failure is None, outcome.message
+    assert [r.partition("itag=")[2].partition("&")[0] for r in requests if "videoplayback" in r] == [str(taken), "140"]
+
+
+def test_one_file_with_both_is_taken_where_there_is_nothing_else(files, media, tmp_path: Path) -> None:
+    answer = player_answer(PLAYABLE, 11.0, files)
+    both = {**answer["streamingData"]["adaptiveFormats"][0], "itag": 18}
+    both["mimeType"] = 'video/mp4; codecs="avc1.42001E, mp4a.40.2"'
+    both["url"] = both["url"].replace("itag=134", "itag=18")
+    both.pop("contentLength")
+    answer["streamingData"] |= {"adaptiveFormats": [], "formats": [both]}
+    with mapped({PLAYABLE: answer}, {18: media("a.mp4")}) as requests:
+        assert ask(PLAYABLE, tmp_path).failure is None
+    assert sum("videoplayback" in r for r in requests) == 1
 
 
 @pytest.mark.parametrize(

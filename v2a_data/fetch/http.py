@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from v2a_data.errors import FatalError, SiteStopError, UsageError
+from v2a_data.fetch.pacing import moment
 from v2a_data.files import disk_error, is_disk_error, publish
 
 _MAX_BYTES = 64_000_000
@@ -154,7 +155,10 @@ def _md5(path: Path) -> str:
 def _wait_as_told(url: str, retry_after: str | None) -> None:
     seconds = _seconds(retry_after)
     if seconds > _LONGEST_WAIT_S:
-        raise SiteStopError(f"{url}: the site asks to wait {seconds:.0f} s", hint="run the same command again then")
+        raise SiteStopError(
+            f"{url}: the site asks to wait {seconds:.0f} s",
+            hint=f"go on after {moment(time.time() + seconds)} with the same command",
+        )
     time.sleep(seconds)
 
 

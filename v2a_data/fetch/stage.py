@@ -70,11 +70,11 @@ def fetch(
     """
     wishes = wishes if isinstance(wishes, Wishes) else Wishes(wishes)
     say_terms(workspace, recipe, source, console)
-    run = _Run(workspace, recipe, source, engine, wishes, pace)
+    run = _Run(workspace, recipe, source, engine, console, wishes, pace)
     run.recorder.take_up()
     run.check_hold()
     with console.progress("fetch", goal(listed, wishes.target), "videos", run.have) as progress:
-        run.start(progress, console)
+        run.start(progress)
     run.result.states = workspace.ledger.counts("videos", "state")
     if run.ended is not None:
         raise run.ended
@@ -92,10 +92,12 @@ class _Run:
         recipe: Recipe,
         source: Source,
         engine: Engine,
+        console: Console,
         wishes: Wishes,
         pace: Pace | None,
     ) -> None:
         self.workspace, self.recipe, self.source, self.engine, self.wishes = workspace, recipe, source, engine, wishes
+        self.console = console
         self.ledger = workspace.ledger
         self.offline = offline(recipe, source)
         self.pace = pace or Pace(self.ledger, recipe.fetch, cookies=wishes.cookies is not None)
@@ -118,19 +120,17 @@ class _Run:
         if hold is not None and hold.until - self.pace.clock.now() > self.recipe.fetch.longest_wait_s:
             raise _stopped(f"the site asked to be left alone ({hold.failure})", hold)
 
-    def start(self, progress: Progress, console: Console) -> None:
+    def start(self, progress: Progress) -> None:
         paced = not parallel(self.recipe, self.source)
 
         def record(_: Job, outcome: FetchOutcome) -> None:
             self._record(outcome)
             words = f"{outcome.failure or 'fetched'} in {outcome.attempt.seconds:.1f} s {outcome.message}"
-            console.detail(f"{outcome.video_id}: {words}")
+            self.console.detail(f"{outcome.video_id}: {words}")
             notes = {} if outcome.failure is None else {outcome.failure: 1}
             progress.step(int(outcome.failure is None), **notes)
 
         self.engine.run(self._jobs(), record, at_most=1 if paced else None)
-        if self.streak.too_long:
-            self.streak.take_back(self.ledger)
 
     def _jobs(self) -> Iterator[Job | None]:
         videos = iter(failed_videos(self.ledger, self.wishes.retry)) if self.wishes.retry else self._listed()
@@ -235,16 +235,18 @@ class _Run:
         elif outcome.then == "stop":
             self._leave_alone(outcome, video, words)
         if self.streak.too_long:
+            self.streak.take_back(self.ledger)
             self.ended = self.ended or self.streak.error(outcome.message)
 
     def _leave_alone(self, outcome: FetchOutcome, video: Video, words: str) -> None:
         """The site asked to stop: for a while that is short enough to wait for, or so long that the run ends."""
-        asked_s = outcome.retry_after_s
+        asked_s = outcome.retry_after_s if outcome.failure == "http_429" else None
         seconds = BY_NAME[str(outcome.failure)].pause_s if asked_s is None else asked_s
         hold = self.pace.set_hold(str(outcome.failure), seconds)
         if hold.until - self.pace.clock.now() > self.recipe.fetch.longest_wait_s:
             self.ended = self.ended or _stopped(words, hold)
         else:
+            self.console.say(f"{words}; going on at {moment(hold.until)}")
             self.again.append(video)
 
 
