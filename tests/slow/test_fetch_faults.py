@@ -30,16 +30,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(folder: Path) -> Findings:
-    faults_harness.VIDEOS = 16
-    return faults_run(folder, kills=5, requests=60, seed=1, say=print)
+    faults_harness.VIDEOS = 10
+    return faults_run(folder, kills=4, requests=40, seed=1, say=print)
 
 
 def test_nothing_is_half_twice_lost_or_called_by_a_wrong_name(found: Findings) -> None:
     assert {name: getattr(found, name) for name in ZERO} == dict.fromkeys(ZERO, 0), found.words
-    assert found.kills >= 5
-    assert found.requests >= 60
-    assert found.misdeeds.total() >= 10
-    assert found.classes["ok"] >= 10
+    assert found.kills >= 4
+    assert found.requests >= 40
+    assert found.misdeeds.total() >= 5
+    assert found.classes["ok"] >= 5
 
 
 def test_the_comparison_sees_what_is_planted(found: Findings, folder: Path) -> None:
