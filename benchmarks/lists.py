@@ -24,6 +24,7 @@ from v2a_data.sources.audioset import AudioSet
 from v2a_data.sources.audioset_lists import read_segments, read_strong
 from v2a_data.sources.ave import read_events
 from v2a_data.sources.base import Listing
+from v2a_data.sources.label_tables import read_vocabulary
 from v2a_data.sources.vggsound import read_clips
 from v2a_data.sources.youtube8m_records import read_videos
 
@@ -39,6 +40,7 @@ FORMS = {
     "vggsound_subset": read_clips,
     "vggsound.csv": read_clips,
     "Annotations": read_events,
+    "vocabulary": read_vocabulary,
 }
 HEADER = ("what", "rows", "found", "rows/s", "MB/s", "peak MB")
 

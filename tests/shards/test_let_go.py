@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from rebuilding import at, call, run
 from small_shards import copy, edit, files, flip
+from worlds import RECIPE
 
 from v2a_data.shards.format import INDEX_FILE
 from v2a_data.shards.let_go import let_go
+from v2a_data.synthetic.server import serve_world
 from v2a_data.workspace import Workspace
 
 
@@ -142,3 +144,35 @@ def test_a_word_that_is_neither_yes_nor_no(root: Path) -> None:
     for command in ("shard", "fetch"):
         code, _, err = call(command, "--keep-media", "maybe", *at(root))
         assert (code, "expected yes or no" in err) == (2, True)
+
+
+def test_repair_fetches_again_over_http(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from a site: by the address that the ledger has, through yt-dlp."""
+    monkeypatch.setattr("v2a_data.fetch.ytdlp.Downloader._before_retry", lambda self, n: 0.0)
+    root = tmp_path / "w"
+    with serve_world(world) as address:
+        sets = (
+            f"source.label_url={address}/2/j/v/{{mid}}.js",
+            f"source.lookup_url={address}/2/j/i/{{prefix}}/{{id}}.js",
+            f"source.watch_url={address}/media/{{id}}.mp4",
+            "shard.width=64",
+            "shard.height=36",
+        )
+        more = ("--keep-media", "no", "--limit", 3, *(word for item in sets for word in ("--set", item)))
+        run("fetch", "--recipe", RECIPE, *more, *at(root))
+        run("curate", *at(root))
+        run("shard", *at(root))
+        with Workspace.read(root) as workspace:
+            kept = workspace.ledger.value("SELECT COUNT(*) FROM media WHERE deleted IS NULL")
+            assert workspace.ledger.value("SELECT COUNT(*) FROM media WHERE deleted IS NOT NULL") >= 1
+        before = shards(root)
+        assert len(media(root)) == kept
+        path, offset = first_shard(root)
+        flip(path, offset)
+        assert json.loads(run("repair", "--json", *at(root)))["irreparable"] == []
+        assert shards(root) == before
+        assert len(media(root)) == kept
+    flip(path, offset)
+    code, out, _ = call("repair", "--json", *at(root))
+    assert code == 3
+    assert "a new fetch failed: transport" in json.loads(out)["irreparable"][0]["why"]

@@ -10,9 +10,11 @@ from named_everywhere import GONE, STAYS, naming
 from rebuilding import at, call, run
 from small_shards import QUIET, copy, files, flip
 
+from v2a_data import schema
 from v2a_data.engine import SerialEngine
 from v2a_data.errors import UsageError
 from v2a_data.ledger import Ledger
+from v2a_data.removal import tables
 from v2a_data.shards.index import ledger_rows, ledger_shards
 from v2a_data.shards.read import Entry
 from v2a_data.shards.verify import verify
@@ -278,3 +280,8 @@ def test_a_rebuilt_dataset_forgets_rows_of_its_manifest(made: Path, tmp_path: Pa
     assert naming(root, video_id) == []
     run("shard", *at(root))
     assert not any(key.startswith(video_id) for key in keys(root))
+
+
+def test_every_table_that_names_videos_or_clips_is_gone_through() -> None:
+    naming_ones = {t.name for t in schema.TABLES if {"video_id", "clip_id", "item"} & set(t.names)}
+    assert naming_ones == {*tables.BY_VIDEO, *tables.BY_CLIP, "plans", "starts"}

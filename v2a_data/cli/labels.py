@@ -8,6 +8,7 @@ from v2a_data.cli.common import Common
 from v2a_data.errors import ExitCode, NothingError
 
 _SHOWN = 40
+_COUNTS = "videos: in YouTube-8M's training partition, AudioSet's balanced list, VGGSound, AVE; VEGAS publishes none"
 
 
 def labels(
@@ -30,6 +31,7 @@ def labels(
     text = table(("name", "source", "id", "videos"), rows)
     if len(found) > _SHOWN:
         text += f"\n… and {len(found) - _SHOWN} more; --json gives all"
+    text += f"\n{_COUNTS}"
     values = [{"name": item.name, "source": item.source, "id": item.id, "count": item.count} for item in found]
     common.console.result({"labels": values}, text)
     return ExitCode.OK

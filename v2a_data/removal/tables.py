@@ -8,13 +8,18 @@ from v2a_data.ledger import Ledger
 from v2a_data.removal.find import UNDER_WAY, Doomed
 
 # In an order that keys allow.
-_BY_VIDEO = (
+BY_VIDEO = (
     *("attempts", "channels", "scored", "stretches", "fingerprints"),
     *("votes", "asked", "media", "clips", "videos"),
 )
-_BY_CLIP = ("groups", "splits", "samples")
+BY_CLIP = ("groups", "splits", "samples")
 # Words about one video in which another one may be named.
-_MENTIONS = (("attempts", "id", "message"), ("clips", "rowid", "reasons"), ("samples", "rowid", "message"))
+_MENTIONS = (
+    ("attempts", "id", "message"),
+    ("clips", "rowid", "reasons"),
+    ("samples", "rowid", "message"),
+    ("votes", "id", "note"),
+)
 
 
 def delete_rows(ledger: Ledger, doomed: Doomed) -> dict[str, int]:
@@ -30,9 +35,9 @@ def delete_rows(ledger: Ledger, doomed: Doomed) -> dict[str, int]:
     ledger.execute("PRAGMA secure_delete = ON")
     with ledger.transaction():
         _clean(ledger, doomed)
-        for table in _BY_CLIP:
+        for table in BY_CLIP:
             counts[table] = ledger.execute(f"DELETE FROM {table} WHERE {video} {among}", chosen)  # noqa: S608
-        for table in _BY_VIDEO:
+        for table in BY_VIDEO:
             counts[table] = ledger.execute(f"DELETE FROM {table} WHERE video_id {among}", chosen)  # noqa: S608
         # That something was asked for stays, for the day's budget.
         ledger.execute(f"UPDATE starts SET video_id = NULL WHERE video_id {among}", chosen)  # noqa: S608

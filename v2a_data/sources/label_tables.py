@@ -2,7 +2,8 @@
 
 The tables hold names, ids, counts and parent links only. To make them again from your own copies:
 
-    python -m v2a_data.sources.label_tables vocabulary.csv ontology.json stat.csv Annotations.txt OUT_FOLDER
+    python -m v2a_data.sources.label_tables \\
+        vocabulary.csv ontology.json balanced_train_segments.csv stat.csv Annotations.txt OUT_FOLDER
 
 `aliases.csv` is written by hand: which labels of the sources mean the same thing, where their names differ.
 """
@@ -34,7 +35,10 @@ def youtube8m_labels() -> tuple[Label, ...]:
 
 @cache
 def audioset_labels() -> tuple[Label, ...]:
-    """AudioSet's 632 ontology nodes; `parents` are ids of the nodes above, of which there can be several."""
+    """AudioSet's 632 ontology nodes; `parents` are ids of the nodes above, of which there can be several.
+
+    Counts are rows of the balanced list under the node itself, not under those below it.
+    """
     return tuple(_read(resources.manifests() / AUDIOSET_FILE, "audioset"))
 
 
@@ -168,31 +172,37 @@ def _write(path: Path, notice: str, rows: list[tuple[str, str, str, str]]) -> No
         writer.writerows(rows)
 
 
+def read_vocabulary(vocabulary: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Id, name, count and verticals of each label of YouTube-8M's `vocabulary.csv`, in its order."""
+    with vocabulary.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            verticals = _SEPARATOR.join(v for v in (row["Vertical1"], row["Vertical2"], row["Vertical3"]) if v)
+            yield row["KnowledgeGraphId"], row["Name"], row["TrainVideoCount"], verticals
+
+
 def make_youtube8m(vocabulary: Path, out: Path) -> int:
     """`vocabulary.csv` of YouTube-8M (2018) → `youtube8m_labels.csv`; returns the number of labels."""
-    with vocabulary.open(newline="", encoding="utf-8") as file:
-        rows = [
-            (
-                row["KnowledgeGraphId"],
-                row["Name"],
-                row["TrainVideoCount"],
-                _SEPARATOR.join(v for v in (row["Vertical1"], row["Vertical2"], row["Vertical3"]) if v),
-            )
-            for row in csv.DictReader(file)
-        ]
+    rows = list(read_vocabulary(vocabulary))
     _write(out / YOUTUBE8M_FILE, "YouTube-8M label names, training counts, verticals. Google, CC BY 4.0.", rows)
     return len(rows)
 
 
-def make_audioset(ontology: Path, out: Path) -> int:
-    """`ontology.json` of AudioSet → `audioset_labels.csv`; returns the number of nodes."""
+def make_audioset(ontology: Path, balanced: Path, out: Path) -> int:
+    """`ontology.json` and the balanced list of AudioSet → `audioset_labels.csv`; returns the number of nodes."""
+    from v2a_data.sources.audioset_lists import read_segments
+
+    counts = Counter(mid for row in read_segments(balanced) for mid in row.mids.split(","))
     nodes = json.loads(ontology.read_text(encoding="utf-8"))
     parents: dict[str, list[str]] = {}
     for node in nodes:
         for child in node["child_ids"]:
             parents.setdefault(child, []).append(node["id"])
-    rows = [(n["id"], n["name"], "", _SEPARATOR.join(sorted(parents.get(n["id"], [])))) for n in nodes]
-    _write(out / AUDIOSET_FILE, "AudioSet ontology: names and parent links. Google, CC BY-SA 4.0.", rows)
+    rows = [
+        (n["id"], n["name"], str(counts[n["id"]] or ""), _SEPARATOR.join(sorted(parents.get(n["id"], []))))
+        for n in nodes
+    ]
+    notice = "AudioSet ontology: names and parent links; counts of rows of its balanced list. Google, CC BY-SA 4.0."
+    _write(out / AUDIOSET_FILE, notice, rows)
     return len(rows)
 
 
@@ -213,9 +223,9 @@ def make_ave(annotations: Path, out: Path) -> int:
 
 
 def main(arguments: list[str]) -> None:
-    """`vocabulary.csv ontology.json stat.csv Annotations.txt OUT_FOLDER`."""
-    vocabulary, ontology, stat, annotations, out = (Path(argument) for argument in arguments)
-    numbers = [make_youtube8m(vocabulary, out), make_audioset(ontology, out)]
+    """`vocabulary.csv ontology.json balanced_train_segments.csv stat.csv Annotations.txt OUT_FOLDER`."""
+    vocabulary, ontology, balanced, stat, annotations, out = (Path(argument) for argument in arguments)
+    numbers = [make_youtube8m(vocabulary, out), make_audioset(ontology, balanced, out)]
     numbers += [make_vggsound(stat, out), make_ave(annotations, out)]
     sys.stderr.write(f"{' + '.join(map(str, numbers))} labels\n")
 
