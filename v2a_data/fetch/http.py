@@ -7,19 +7,19 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from v2a_data.errors import FatalError, SiteStopError, UsageError
-from v2a_data.fetch.pacing import moment
+from v2a_data.fetch.pacing import moment, wish_s
 from v2a_data.files import disk_error, is_disk_error, publish
 
 _MAX_BYTES = 64_000_000
 _TIMEOUT_S = 30.0
 _TRIES = 4
 _LONGEST_WAIT_S = 60.0
+_USUAL_WAIT_S = 5.0
 _BLOCK_BYTES = 1 << 20
 
 
@@ -153,21 +153,11 @@ def _md5(path: Path) -> str:
 
 
 def _wait_as_told(url: str, retry_after: str | None) -> None:
-    seconds = _seconds(retry_after)
+    wish = wish_s(retry_after)
+    seconds = _USUAL_WAIT_S if wish is None else wish
     if seconds > _LONGEST_WAIT_S:
         raise SiteStopError(
             f"{url}: the site asks to wait {seconds:.0f} s",
             hint=f"go on after {moment(time.time() + seconds)} with the same command",
         )
     time.sleep(seconds)
-
-
-def _seconds(retry_after: str | None) -> float:
-    """`Retry-After` in either of its forms (RFC 9110, 10.2.3), as seconds from now."""
-    if retry_after and retry_after.isascii() and retry_after.isdecimal():
-        return float(retry_after)
-    try:
-        until = parsedate_to_datetime(retry_after or "")
-    except ValueError:
-        return 5.0
-    return max(1.0, until.timestamp() - time.time())

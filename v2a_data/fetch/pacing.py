@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from v2a_data import schema
 from v2a_data.engine import pause
@@ -118,6 +119,18 @@ class Pace:
     def under_way(self) -> list[str]:
         """Videos whose download a killed run had started; what became of them is not known."""
         return [row[0] for row in self._ledger.rows("SELECT video_id FROM starts WHERE video_id IS NOT NULL")]
+
+
+def wish_s(retry_after: str | None) -> float | None:
+    """`Retry-After` in either of its forms (RFC 9110, 10.2.3), as seconds from now; null where there is none."""
+    if not retry_after:
+        return None
+    if retry_after.isascii() and retry_after.isdecimal():
+        return float(retry_after[:10])
+    try:
+        return max(1.0, parsedate_to_datetime(retry_after).timestamp() - CLOCK.now())
+    except ValueError:
+        return None
 
 
 def moment(seconds: float) -> str:

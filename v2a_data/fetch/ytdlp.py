@@ -1,14 +1,15 @@
 """yt-dlp, bounded: the recipe's hosts, spaced requests, no configuration, plugins or programs of anybody else's."""
 
 import os
-from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from v2a_data.fetch import pacing
 from v2a_data.fetch.cookies import read_cookies
 from v2a_data.fetch.disk import shortage
+from v2a_data.fetch.handlers import checked
 from v2a_data.fetch.hosts import HostCheck
 from v2a_data.media.ffmpeg import ffmpeg_path
 from v2a_data.recipe import FetchSection
@@ -126,18 +127,10 @@ class Downloader:
                 raise error
 
 
+@cache
 def _limited(base: type) -> Any:
     """yt-dlp's downloader, whose every request is checked and spaced, redirects included."""
-    from yt_dlp.networking._urllib import RedirectHandler, UrllibRH
     from yt_dlp.networking.exceptions import HTTPError, RequestError, TransportError
-
-    handlers: dict[type, type] = {UrllibRH: _checked_urllib(RedirectHandler)}
-    try:
-        from yt_dlp.networking._requests import RequestsRH
-    except ImportError:  # an optional package of yt-dlp
-        pass
-    else:
-        handlers[RequestsRH] = _checked_requests()
 
     class LimitedDownloader(base):  # type: ignore[misc,valid-type]
         def __init__(self, params: dict[str, Any], check: HostCheck, spacing_s: float) -> None:
@@ -148,14 +141,7 @@ def _limited(base: type) -> Any:
             super().__init__(params)
 
         def build_request_director(self, given: Any, preferences: Any = None) -> Any:
-            # Handlers that cannot be held to the hosts are left out.
-            made = [
-                type(handler.__name__, (mixin, handler), {"check": staticmethod(self.require)})
-                for handler in given
-                for base, mixin in handlers.items()
-                if issubclass(handler, base)
-            ]
-            return super().build_request_director(made, preferences)
+            return super().build_request_director(checked(given, self.require), preferences)
 
         def urlopen(self, req: Any) -> Any:
             self.require(req if isinstance(req, str) else getattr(req, "url", None) or req.full_url)
@@ -166,7 +152,7 @@ def _limited(base: type) -> Any:
                 return super().urlopen(req)
             except HTTPError as error:
                 self.last_trouble = str(error)
-                self.retry_after_s = _seconds(error.response.headers.get("Retry-After"), pacing.CLOCK.now())
+                self.retry_after_s = pacing.wish_s(error.response.headers.get("Retry-After"))
                 if error.status == _TOO_MANY:
                     raise AskedToWaitError(str(error)) from None
                 raise
@@ -183,64 +169,6 @@ def _limited(base: type) -> Any:
                 raise RequestError(self.check.refused)
 
     return LimitedDownloader
-
-
-def _checked_urllib(redirects: type) -> type:
-    class Checked:
-        check: Callable[[str], None]
-
-        def _create_instance(self, *args: Any, **more: Any) -> Any:
-            opener = super()._create_instance(*args, **more)  # type: ignore[misc]
-            for handler in opener.handlers:
-                if isinstance(handler, redirects):
-                    handler.redirect_request = _before(handler.redirect_request, 5, self.check)  # type: ignore[attr-defined]
-            return opener
-
-    return Checked
-
-
-def _checked_requests() -> type:
-    class Checked:
-        check: Callable[[str], None]
-
-        def _create_instance(self, *args: Any, **more: Any) -> Any:
-            session = super()._create_instance(*args, **more)  # type: ignore[misc]
-            session.rebuild_auth = _checking_prepared(session.rebuild_auth, self.check)
-            return session
-
-    return Checked
-
-
-def _before(function: Callable[..., Any], place: int, check: Callable[[str], None]) -> Callable[..., Any]:
-    """The same function, with one of its arguments checked first."""
-
-    def checked(*args: Any) -> Any:
-        check(args[place])
-        return function(*args)
-
-    return checked
-
-
-def _checking_prepared(function: Callable[..., Any], check: Callable[[str], None]) -> Callable[..., Any]:
-    """`requests` calls this for each redirect, with its whole address, before it is sent."""
-
-    def checked(request: Any, response: Any) -> Any:
-        check(request.url)
-        return function(request, response)
-
-    return checked
-
-
-def _seconds(retry_after: str | None, now: float) -> float | None:
-    """`Retry-After` in either of its forms (RFC 9110, 10.2.3), as seconds from now."""
-    if not retry_after:
-        return None
-    if retry_after.isascii() and retry_after.isdecimal():
-        return float(retry_after[:10])
-    try:
-        return max(1.0, parsedate_to_datetime(retry_after).timestamp() - now)
-    except ValueError:
-        return None
 
 
 class _Log:
