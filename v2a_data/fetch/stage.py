@@ -78,7 +78,7 @@ def fetch(
     run.result.states = workspace.ledger.counts("videos", "state")
     if run.ended is not None:
         raise run.ended
-    if not run.result.states and run.result.go_on_at is None:
+    if not run.result.states and run.result.go_on_at is None and not run.result.refused:
         raise NothingError(f"{source.name} lists no videos")
     return run.result
 
