@@ -81,13 +81,13 @@ def _text(path: Path, mode: Literal["r", "w"], encoding: str) -> TextIO:
 
 def names(path: Path, doomed: Doomed) -> bool:
     """Whether a file of any kind names a doomed video, read in pieces."""
-    before = ""
+    before = b""
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
-            text = before + piece.decode("latin-1")
-            if doomed.traces.inside(text):
+            body = before + piece
+            if doomed.traces.in_bytes(body):
                 return True
-            before = text[-_LONGEST_NAME:]
+            before = body[-_LONGEST_NAME:]
     return False
 
 
