@@ -20,7 +20,8 @@ from v2a_data.fetch import hosts
 from v2a_data.fetch.cookies import read_cookies
 from v2a_data.fetch.download import FetchRequest, fetch_video
 from v2a_data.fetch.hosts import HostCheck
-from v2a_data.fetch.stage import Wishes, fetch
+from v2a_data.fetch.stage import fetch
+from v2a_data.fetch.wishes import Wishes
 from v2a_data.recipe import FetchSection, load_recipe
 from v2a_data.sources.ids import Ids
 from v2a_data.workspace import Workspace

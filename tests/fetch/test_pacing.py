@@ -11,7 +11,8 @@ from v2a_data.console import Console
 from v2a_data.engine import SerialEngine
 from v2a_data.errors import SiteStopError
 from v2a_data.fetch.pacing import DAY_S, Pace, moment
-from v2a_data.fetch.stage import FetchResult, Wishes, fetch
+from v2a_data.fetch.stage import fetch
+from v2a_data.fetch.wishes import FetchResult, Wishes
 from v2a_data.recipe import FetchSection, load_recipe
 from v2a_data.sources.ids import Ids
 from v2a_data.workspace import Workspace

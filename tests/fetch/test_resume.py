@@ -10,8 +10,9 @@ from v2a_data.console import Console
 from v2a_data.engine import Job, OnResult, SerialEngine, run_step
 from v2a_data.errors import DiskError, ExitCode, FatalError, NothingError, SiteStopError, UsageError
 from v2a_data.fetch import disk, ytdlp
-from v2a_data.fetch.stage import Wishes, fetch
+from v2a_data.fetch.stage import fetch
 from v2a_data.fetch.streak import MOST_IN_A_ROW
+from v2a_data.fetch.wishes import Wishes
 from v2a_data.recipe import load_recipe
 from v2a_data.sources.ids import Ids
 from v2a_data.workspace import Workspace

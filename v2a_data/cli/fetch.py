@@ -10,7 +10,7 @@ from v2a_data.cli.common import Common, DryRun, Force, KeepMedia, parse_keep_med
 from v2a_data.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from v2a_data.fetch.stage import FetchResult
+    from v2a_data.fetch.wishes import FetchResult
     from v2a_data.manifest import Manifest
     from v2a_data.recipe import Recipe
     from v2a_data.sources.base import Source
@@ -73,7 +73,8 @@ def fetch(
     from v2a_data import rebuild
     from v2a_data.fetch import announce, stage
     from v2a_data.fetch.cookies import read_cookies
-    from v2a_data.fetch.listing import failed_videos, list_only
+    from v2a_data.fetch.listing import list_only
+    from v2a_data.fetch.wishes import FetchResult, Wishes
 
     wanted = parse_limit(limit)
     lines = lines_of(ids_file, url or [])
@@ -86,16 +87,10 @@ def fetch(
     with common.open_workspace(dry_run=dry_run, create=True) as workspace:
         given, recipe, chosen = _choose(workspace, common, manifest, label or [], source, input, lines)
         classes = tuple(name.strip() for names in retry or [] for name in names.split(",") if name.strip())
-        if classes:
-            listed: int | None = len(failed_videos(workspace.ledger, classes))
-        else:
-            listed = announce.expected(workspace, recipe, chosen)
         usual = recipe.fetch.target_videos if given is None and not classes else None
         target = None if wanted == "all" else wanted if isinstance(wanted, int) else usual
-        if classes:
-            console.say(f"{listed} videos that failed with {', '.join(classes)} are tried again")
-        else:
-            console.say(announce.announcement(workspace, recipe, chosen, listed, target))
+        listed, words = announce.ahead(workspace, recipe, chosen, target, classes)
+        console.say(words)
         if dry_run:
             console.result({"dry_run": True, "listed": listed, "target": target}, "nothing was fetched")
             return ExitCode.OK
@@ -106,13 +101,13 @@ def fetch(
             if ids_only:
                 most = wanted if isinstance(wanted, int) else None
                 found = list_only(workspace, recipe, chosen, most)
-                result = stage.FetchResult(listed=found["new"], refused=found["refused"])
+                result = FetchResult(listed=found["new"], refused=found["refused"])
                 result.states = workspace.ledger.counts("videos", "state")
             else:
                 # A cluster that was asked for is used, one video at a time where a site wants pauses.
                 cluster = common.scheduler is not None or announce.parallel(recipe, chosen)
                 engine = common.engine() if cluster else common.in_order()
-                wishes = stage.Wishes(target, max_downloads, classes, cookies)
+                wishes = Wishes(target, max_downloads, classes, cookies)
                 try:
                     result = stage.fetch(workspace, recipe, chosen, engine, console, wishes, listed)
                 finally:
@@ -202,6 +197,8 @@ def _summary(result: "FetchResult", target: int | None) -> str:
         lines.append(f"  {result.twins:5d}  duplicate_file: the bytes of another one, whose row has its labels too")
     if result.another_day:
         lines.append(f"  {result.another_day:5d}  failed too lately to be tried again today; --retry CLASS does so")
+    if result.all_started:
+        lines.append("stopped at --max-downloads; the same command goes on")
     if result.go_on_at:
         lines.append(
             f"the day's downloads (fetch.per_day) are used up; the same command goes on after {result.go_on_at}"

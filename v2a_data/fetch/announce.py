@@ -1,8 +1,10 @@
 """What `fetch` says before it does anything: count, size, time, room, and once whose videos they are."""
 
+from collections.abc import Sequence
+
 from v2a_data.console import Console
 from v2a_data.fetch.disk import bytes_per_video
-from v2a_data.fetch.listing import listing_of
+from v2a_data.fetch.listing import failed_videos, listing_of
 from v2a_data.files import free_bytes
 from v2a_data.progress import duration
 from v2a_data.recipe import Recipe
@@ -39,6 +41,17 @@ def expected(workspace: Workspace, recipe: Recipe, source: Source) -> int | None
     Raises `NothingError` or `UsageError` for labels and inputs that the source does not have.
     """
     return source.count(recipe.labels, listing_of(workspace, source, recipe))
+
+
+def ahead(
+    workspace: Workspace, recipe: Recipe, source: Source, target: int | None, retry: Sequence[str]
+) -> tuple[int | None, str]:
+    """How many videos a run is about, where that is known, and what it says before it begins. Raises as `expected`."""
+    if retry:
+        count = len(failed_videos(workspace.ledger, retry))
+        return count, f"{count} videos that failed with {', '.join(retry)} are tried again"
+    listed = expected(workspace, recipe, source)
+    return listed, announcement(workspace, recipe, source, listed, target)
 
 
 def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: int | None, target: int | None) -> str:

@@ -1,8 +1,7 @@
 """The driver of `fetch`: list ids, download up to the wanted number, record every attempt."""
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from v2a_data.console import Console
 from v2a_data.engine import Engine, Job, Step
@@ -16,40 +15,11 @@ from v2a_data.fetch.listing import add, failed_videos, listing_of, too_soon
 from v2a_data.fetch.pacing import Hold, Pace, moment
 from v2a_data.fetch.record import Recorder
 from v2a_data.fetch.streak import MOST_IN_A_ROW, Streak
+from v2a_data.fetch.wishes import FetchResult, Wishes
 from v2a_data.progress import Progress
 from v2a_data.recipe import Recipe
 from v2a_data.sources.base import Source, Video
 from v2a_data.workspace import Workspace
-
-
-@dataclass
-class FetchResult:
-    """What one `fetch` did. `states` counts all videos of the workspace.
-
-    `another_day` were not tried: they failed too lately. `go_on_at` is when the day's budget has room again, where it
-    ended the run.
-    """
-
-    fetched: int = 0
-    failed: int = 0
-    listed: int = 0
-    twins: int = 0  # files with the bytes of another one
-    refused: int = 0  # listed, but removed earlier
-    another_day: int = 0
-    go_on_at: str | None = None
-    reasons: Counter[str] = field(default_factory=Counter)
-    states: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What one run is asked for: `target` videos in the workspace, `most_downloads` in this run, only the videos that
-    failed with a class of `retry`, with the session of a `cookies` file."""
-
-    target: int | None = None
-    most_downloads: int | None = None
-    retry: tuple[str, ...] = ()
-    cookies: str | None = None
 
 
 def fetch(
@@ -73,7 +43,8 @@ def fetch(
     run = _Run(workspace, recipe, source, engine, console, wishes, pace)
     run.recorder.take_up()
     run.check_hold()
-    with console.progress("fetch", goal(listed, wishes.target), "videos", run.have) as progress:
+    total = run.have + (listed or 0) if wishes.retry else goal(listed, wishes.target)
+    with console.progress("fetch", total, "videos", run.have) as progress:
         run.start(progress)
     run.result.states = workspace.ledger.counts("videos", "state")
     if run.ended is not None:
@@ -181,7 +152,8 @@ class _Run:
 
     def _may_start(self) -> bool:
         """Whether another download may start at all: wishes, the disk's mark, the day's budget."""
-        if self.wishes.most_downloads is not None and self.started >= self.wishes.most_downloads:
+        self.result.all_started = self.started == self.wishes.most_downloads
+        if self.result.all_started:
             return False
         if self.offline:
             return True
