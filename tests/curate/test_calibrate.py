@@ -12,10 +12,10 @@ from scipy import stats
 from voted import RECIPE, TABLE, make
 
 from v2a_data.curate import intervals
-from v2a_data.curate.calibrate import Judged, choose_and_test, choosing, keeps, right_windows, risk_of
+from v2a_data.curate.calibrate import Judged, _loosest, choose_and_test, choosing, keeps, right_windows, risk_of
 from v2a_data.curate.promise import ask
 from v2a_data.curate.rules import parse_rules
-from v2a_data.curate.thresholds import fit_curve, rewritten, thresholds
+from v2a_data.curate.thresholds import Threshold, fit_curve, rewritten, thresholds
 from v2a_data.errors import NothingError
 from v2a_data.recipe import build_recipe, dump_recipe, load_recipe, to_table
 from v2a_data.review.sample import draw, sizes
@@ -162,13 +162,32 @@ def test_promises_hold_on_windows_never_seen() -> None:
     rules = parse_rules({"keep": "seen >= -9 and heard >= -9"}, FIELDS, where="rules")
     world = _judged(50_000, 3.5, 999)
     held = given_ = 0
-    for n in range(40):
+    for n in range(200):
         outcome = choose_and_test(_judged(400, 3.5, n), rules, 0.9, 0.95)
         if outcome.promised:
             given_ += 1
             held += bool(world.right[keeps(world.columns, rules, outcome.values)].mean() >= 0.9)
-    assert given_ >= 30
+    assert given_ >= 190
     assert held >= 0.95 * given_
+
+
+def test_the_walk_to_looser_thresholds_ends_at_the_first_that_fails() -> None:
+    rules = parse_rules({"keep": "seen >= 0"}, FIELDS, where="rules")
+    (seen,) = thresholds(rules)
+    # By falling score: 100 right, 40 wrong, 5,000 right. At 0.5 too many are wrong; at 0.1 few enough would be again.
+    right = np.repeat([True, False, True], [100, 40, 5000])
+    scores = np.repeat([0.9, 0.6, 0.2], [100, 40, 5000])
+    ids = np.asarray([f"sy-0-{n}" for n in range(len(right))])
+    judged = Judged(ids, {"seen": scores}, {"seen": right.astype(float)}, right, np.ones(len(right)))
+    strict, near, middle, loose = ({seen: value} for value in (0.8, 0.7, 0.5, 0.1))
+
+    def taken(*order: dict[Threshold, float]) -> tuple[dict[Threshold, float], int]:
+        values, kept = _loosest(judged, rules, order, 0.95, 0.05)
+        return values, int(kept.sum())
+
+    assert taken(loose) == (loose, 5140)
+    assert taken(strict, near, middle, loose) == (near, 100)
+    assert taken(middle, loose) == (middle, 140)
 
 
 def test_a_workspace_gets_its_promise_with_the_evidence_inside(tmp_path: Path) -> None:

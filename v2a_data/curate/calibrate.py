@@ -2,10 +2,16 @@
 
 - Unit: the window. Right: people say seen and heard, and name nothing that disturbs. `voice` and `music` are allowed
   where `keep` has no condition on them. A window on which people are unsure or divided is not right.
-- Three tenths of the videos, by hash, are for choosing: a path of thresholds (`thresholds.py`) and one point on it, the
-  strictest among those that are most likely to pass the test. The other videos are for one test of that point.
-- The promise is given when the one-sided lower bound of the precision on the test part is at least P: Clopper and
+- Three tenths of the videos, by hash, are for choosing: a path of thresholds (`thresholds.py`) and where on it the test
+  starts, the strictest among the points that are most likely to pass.
+- The other videos are for testing: from the start towards looser points, in an order fixed before, each point at the
+  whole risk, and the first that fails ends it. The loosest that passed is taken. In such a fixed sequence the chance
+  that any wrong point passes is no more than that of one test (Maurer, Hothorn and Lehmacher 1995; Angelopoulos et al.
+  2021, "Learn then test", section 3).
+- A point passes when the one-sided lower bound of the precision on the test part is at least P: Clopper and
   Pearson's on effective counts (Korn and Graubard 1998), the windows of a video taken as telling the same (Kish 1965).
+- The two-sided intervals of precision, recall and yield are of the test part at the point taken, as if that point had
+  been known before; `benchmarks/calibrate.py` counts how often they hold the truth.
 - A workspace remembers its tests. Every new question gets four fifths of the risk that is left of 1 - C, so
   that all promises ever made from one workspace hold together with confidence C, however often one asks.
 """
@@ -73,7 +79,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one test said. `bound` is the precision that the test part supports at the risk of this question."""
+    """What the test said of the point taken, or of the first where none passed.
+
+    `bound` is the precision that the test part supports there at the risk of this question.
+    """
 
     values: dict[Threshold, float]
     fixed: tuple[Threshold, ...]
@@ -114,13 +123,13 @@ def allowed_confounders(rules: Rules) -> tuple[str, ...]:
 
 
 def choose_and_test(judged: Judged, rules: Rules, precision: float, confidence: float, question: int = 0) -> Outcome:
-    """Choose thresholds on one part of the votes and test them once on the other."""
+    """Choose an order of thresholds on one part of the votes and test them in that order on the other."""
     first = np.asarray([choosing(str(video)) for video in judged.videos], dtype=bool)
     learn, test = judged.take(first), judged.take(~first)
     risk = risk_of(question, confidence)
     curves = fit(learn, rules)
-    values = _choose(learn, rules, curves, precision, risk, len(test.videos) / max(1, len(learn.videos)))
-    kept = keeps(test.columns, rules, values)
+    order = _order(learn, rules, curves, precision, risk, len(test.videos) / max(1, len(learn.videos)))
+    values, kept = _loosest(test, rules, order, precision, risk)
     found = share_of(test.right[kept], test.weights[kept], test.videos[kept], confidence)
     right = test.right
     return Outcome(
@@ -159,16 +168,34 @@ def keeps(columns: Mapping[str, np.ndarray], rules: Rules, values: Mapping[Thres
     return moved(rules, values).evaluate(columns, windows)["keep"].true
 
 
-def _choose(
+def _order(
     learn: Judged, rules: Rules, curves: Mapping[Threshold, Curve], precision: float, risk: float, ratio: float
-) -> dict[Threshold, float]:
-    """The strictest point of the path among those that are nearly the most likely to pass the test."""
+) -> list[dict[Threshold, float]]:
+    """The points to test, each looser than the one before: from the strictest of those that are nearly the most
+    likely to pass; from the most precise where none is likely at all."""
     points = [{item: curve.at(level) for item, curve in curves.items()} for level in LEVELS] if curves else [{}]
-    chances = [_chance(learn, keeps(learn.columns, rules, point), precision, risk, ratio) for point in points]
+    kept = [keeps(learn.columns, rules, point) for point in points]
+    chances = [_chance(learn, mask, precision, risk, ratio) for mask in kept]
     best = max(chances)
     if best == 0:
-        return points[int(np.argmax([_precision(learn, keeps(learn.columns, rules, point)) for point in points]))]
-    return points[max(i for i, chance in enumerate(chances) if chance >= best - _NEARLY)]
+        first = int(np.argmax([_precision(learn, mask) for mask in kept]))
+    else:
+        first = max(i for i, chance in enumerate(chances) if chance >= best - _NEARLY)
+    return points[first::-1]
+
+
+def _loosest(
+    test: Judged, rules: Rules, order: Sequence[dict[Threshold, float]], precision: float, risk: float
+) -> tuple[dict[Threshold, float], np.ndarray]:
+    """The last point before the first that fails, or the first; and what it keeps of the test part."""
+    taken = order[0], keeps(test.columns, rules, order[0])
+    for point in order:
+        kept = keeps(test.columns, rules, point)
+        size = effective_size(test.weights[kept], test.videos[kept])
+        if not supported(_mean(test.right[kept], test.weights[kept]) * size, size, precision, risk):
+            break
+        taken = point, kept
+    return taken
 
 
 def _precision(learn: Judged, kept: np.ndarray) -> float:
