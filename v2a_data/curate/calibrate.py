@@ -35,7 +35,7 @@ from v2a_data.curate.thresholds import LEVELS, Curve, Threshold, fit_curve, move
 
 CHOOSING_SHARE = 0.3
 _SPENT = 0.8
-_NEARLY = 0.02
+_NEARLY = 0.06
 _MOST_VOTES = 1_000_000
 
 
