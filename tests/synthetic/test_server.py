@@ -246,7 +246,7 @@ def test_audiosets_lists_are_its_own_format(address: str, world: Path) -> None:
     assert ask(address, f"{base}/other.csv")[0] == 404
 
 
-def met(address: str, path: str) -> str:
+def met(address: str, path: str, *, stalls: bool) -> str:
     """What a client sees of one request."""
     started = time.monotonic()
     try:
@@ -259,7 +259,8 @@ def met(address: str, path: str) -> str:
     if status != 200:
         assert status != 429 or headers["Retry-After"] == "0"
         return str(status)
-    return "stall" if time.monotonic() - started > 0.35 else "ok"
+    # A machine that is busy is slow too: only where nothing else can be meant.
+    return "stall" if stalls and time.monotonic() - started > 0.35 else "ok"
 
 
 @pytest.mark.parametrize("kind", MISDEEDS)
@@ -271,7 +272,9 @@ def test_each_misdeed_is_met_at_its_rate_and_again_with_the_same_seed(
         bad = Misbehaviour({kind: 0.3}, seed=4, retry_after_s=0, stall_s=0.4)
         with serve_world(world, misbehave=bad) as where:
             # What is gone for good is drawn per path, so many paths are asked for.
-            answers = [met(where, f"/media/{row.native_id}.{end}") for row in rows for end in ends]
+            answers = [
+                met(where, f"/media/{row.native_id}.{end}", stalls=kind == "stall") for row in rows for end in ends
+            ]
             assert bad.done[kind] == sum(answer == kind for answer in answers)
         found.append(answers)
     assert found[0] == found[1]
