@@ -11,6 +11,7 @@ import signal
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any, Literal
 
-from v2a_data.errors import InterruptedRunError, UsageError
+from v2a_data.errors import FatalError, InterruptedRunError, UsageError
 from v2a_data.files import disk_error, is_disk_error
 
 Pool = Literal["decode", "model"]
@@ -26,6 +27,9 @@ _PER_WORKER = 2
 # Short jobs of one step travel together, as many as take about this long: what a task costs is theirs together.
 _BATCH_S = 2.0
 MOST_IN_BATCH = 16
+# A cluster of one's own may give up on a task whose workers died a few times. Our steps outlive their media, so that
+# workers that die are the cluster's affair: the task is handed in again, so often.
+_HANDED_IN_AGAIN = 5
 
 
 @dataclass(frozen=True)
@@ -104,10 +108,12 @@ class DaskEngine(Engine):
 
     def run(self, jobs: Iterable[Job | None], on_result: OnResult, *, at_most: int | None = None) -> None:
         from distributed import as_completed
+        from distributed.scheduler import KilledWorker
 
         waiting = Batches(jobs, together=at_most is None)
         room = min(self.workers * _PER_WORKER, at_most or self.workers * _PER_WORKER)
         running: dict[Any, list[Job]] = {}
+        deaths: Counter[str] = Counter()
         finished = as_completed(loop=self._client.loop)
         with stop_signals() as stop:
             while True:
@@ -119,15 +125,27 @@ class DaskEngine(Engine):
                     break
                 future = next(finished)
                 batch = running.pop(future)
-                results, seconds = future.result()
+                try:
+                    results, seconds = future.result()
+                except KilledWorker as error:
+                    deaths[batch[0].key] += 1
+                    if deaths[batch[0].key] > _HANDED_IN_AGAIN:
+                        raise FatalError(
+                            f"workers of the cluster die again and again at {batch[0].key}: {error}",
+                            hint="look at the workers' own logs; the same command goes on where it was",
+                        ) from None
+                    future = self._submit(batch, deaths[batch[0].key])
+                    running[future] = batch
+                    finished.add(future)
+                    continue
                 future.release()
                 waiting.note(len(batch), seconds)
                 for job, result in zip(batch, results, strict=True):
                     on_result(job, result)
             stop.check()
 
-    def _submit(self, batch: Sequence[Job]) -> Any:
-        """A task per step; jobs that travel together have one step each."""
+    def _submit(self, batch: Sequence[Job], again: int = 0) -> Any:
+        """A task per step; jobs that travel together have one step each. `again` tells tries of a batch apart."""
         future = None
         self.tasks += len(batch[0].steps)
         for number, steps in enumerate(zip(*(job.steps for job in batch), strict=True)):
@@ -136,7 +154,7 @@ class DaskEngine(Engine):
                 run_steps,
                 [(step.function, step.args) for step in steps],
                 future,
-                key=f"{batch[0].key}-{number}",
+                key=f"{batch[0].key}-{number}" + (f"-again{again}" if again else ""),
                 pure=False,
                 resources={pool: 1} if pool in self._resources else None,
                 retries=3,
