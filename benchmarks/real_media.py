@@ -18,12 +18,13 @@ from pathlib import Path
 
 import inputs
 import numpy as np
-from score import CLIP, ced_shaped, clip_shaped
+from score import CLASSES, CLIP, ced_shaped, clip_shaped
 
 from v2a_data.console import table
 from v2a_data.curate.score import scorer_specs
 from v2a_data.models.choice import not_for_use
 from v2a_data.scores import read_scores
+from v2a_data.sources.label_tables import audioset_labels
 from v2a_data.workspace import Workspace
 
 HEADER = ("models", "files", "fetched", "scored", "windows", "not for use", "lost")
@@ -45,7 +46,7 @@ def main() -> int:
     missed = sum(int(str(row[-1])) for row in rows) + sum(
         not share for _, some in found.values() for share in some.values()
     )
-    figures = {"lost": sum(int(str(row[-1])) for row in rows), "windows": rows[0][4]}
+    figures = {"lost": sum(int(str(row[-1])) for row in rows), "windows": rows[0][3]}
     inputs.show(
         "real_media",
         HEADER,
@@ -60,6 +61,10 @@ def main() -> int:
 def shapes(folder: Path) -> list[str]:
     """Options that put random weights of the real shapes in the place of the recipe's models."""
     weights, tagger = clip_shaped(folder), ced_shaped(folder / "ced")
+    # The classes' real ids, in any order: the weights are random.
+    ids = [label.id for label in audioset_labels()][:CLASSES]
+    lines = ["index,mid,display_name", *(f"{i},{mid},x" for i, mid in enumerate(ids))]
+    (tagger.parent / "class_labels_indices.csv").write_text("\n".join(lines) + "\n")
     sets = {
         "scorers.clip_topic.model": CLIP,
         "scorers.clip_topic.weights": weights,
@@ -89,7 +94,8 @@ def judged(media: Path, workspace: Path, models: list[str]) -> tuple[tuple[objec
     columns: dict[str, list[np.ndarray]] = {}
     for fields in scores.values():
         for name, values in fields.items():
-            columns.setdefault(name, []).append(values)
+            if not name.endswith("evidence_s"):
+                columns.setdefault(name, []).append(values)
     files = sum(path.is_file() and not path.name.startswith(".") for path in media.rglob("*"))
     unexplained = sum(row["state"] != "fetched" and not row["reason"] for row in videos)
     unscored = sum(video_id not in scores for video_id in ids) - _too_short(workspace, ids)

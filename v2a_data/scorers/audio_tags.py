@@ -42,7 +42,8 @@ class AudioTags:
     What lies above or below a label in AudioSet's ontology never counts against it: neither Music against Drum, nor
     Male speech against Speech. Where nothing of a branch is left, `music` or `talk` is 0; it is null where the model
     knows no class of that branch. `talk` tells a voice-over from a label that a speech detector takes for a
-    voice: `voice <= 0.3 or talk <= 0.2`.
+    voice: `voice <= 0.3 or talk <= 0.2`. `other` is the loudest of everything else: where it is surer than
+    `heard`, something else is what is mostly heard.
     """
 
     @dataclass(frozen=True)
@@ -61,13 +62,14 @@ class AudioTags:
         labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     name: ClassVar[str] = "audio_tags"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     licence: ClassVar[str] = "Apache-2.0 (own code); the model's own licence applies to it"
     uses_model: ClassVar[bool] = True
     writes: ClassVar[tuple[Field, ...]] = (
         Field("heard", "0..1", "highest probability among the label's classes and their descendants"),
         Field("music", "0..1", "highest probability in the music branch, the label's own branch left out"),
         Field("talk", "0..1", "highest probability in the speech branch, the label's own branch left out"),
+        Field("other", "0..1", "highest probability of all else: no music, no speech, nothing above or below the label"),
     )
 
     def __init__(self, config: Config) -> None:
@@ -193,10 +195,12 @@ class AudioTags:
         classes = self.config.labels.get(label) or self.config.classes
         own = {mid for parent in classes for mid in descendants(parent)}
         branch = own | {mid for parent in classes for mid in ancestors(parent)}
+        music, speech = set(descendants(_MUSIC)), set(descendants(_SPEECH))
         return {
             "heard": self._places(own),
-            "music": self._places(set(descendants(_MUSIC)), branch),
-            "talk": self._places(set(descendants(_SPEECH)), branch),
+            "music": self._places(music, branch),
+            "talk": self._places(speech, branch),
+            "other": self._places(set(self._classes), branch | music | speech),
         }
 
     def _places(self, wanted: set[str], without: Set[str] = frozenset()) -> list[int] | None:
