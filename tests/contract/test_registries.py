@@ -163,7 +163,7 @@ def test_no_two_scorers_write_the_same_field() -> None:
 def configured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     folder = tmp_path_factory.mktemp("models")
     architecture, weights = make_clip(folder, steps=40)
-    tagger = make_tagger(folder, ("/m/0cmf2", "/m/04rlf", "/m/09x0r"))
+    tagger = make_tagger(folder, ("/m/0cmf2", "/m/04rlf", "/m/09x0r", "/t/dd00002"))
     more = {
         "clip_topic": {
             "model": ARCHITECTURE,

@@ -315,6 +315,21 @@ def test_the_labels_own_branch_is_never_music(tmp_path: Path) -> None:
     assert other.fields["music"].min() > 0.9
 
 
+@pytest.mark.parametrize(
+    ("last", "counts"),
+    [("/t/dd00002", True), ("/m/026t6", False), ("/m/0k5j", False), ("/m/04rlf", False), ("/m/09x0r", False)],
+    ids=["baby cry", "drum, which is music", "aircraft, above the label", "music", "speech"],
+)
+def test_everything_else_is_no_music_no_speech_and_nothing_above_the_label(
+    last: str, counts: bool, tmp_path: Path
+) -> None:
+    path = make_tagger(tmp_path, ("/m/0cmf2", last))
+    hiss = heard(0.3 * np.sin(2 * np.pi * 4000 * np.arange(64000) / 16000), 16000)
+    (found,) = tags(path, classes=("/m/0cmf2",)).score([hiss])
+    assert (found.fields["other"] > 0.9).tolist() == [counts] * 2
+    assert found.fields["other"].max() == (found.fields["other"].min() if counts else 0)
+
+
 def test_speech_counts_against_every_label_but_its_own_branch(tmp_path: Path) -> None:
     # Any sound is Child speech to this model.
     path = make_tagger(tmp_path, ("/m/0cmf2", "/m/04rlf", "/m/0ytgt"))

@@ -46,7 +46,7 @@ def make_clip(folder: Path, *, steps: int, name: str = ARCHITECTURE) -> tuple[Pa
 
 
 def make_tagger(folder: Path, classes: tuple[str, ...], name: str = "tiny-tagger") -> Path:
-    """An ONNX tagger of up to three classes: low sound, high sound, any sound, by filters."""
+    """An ONNX tagger of up to four classes by filters: low sound, high sound, any sound, any sound taken softer."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -56,7 +56,7 @@ def make_tagger(folder: Path, classes: tuple[str, ...], name: str = "tiny-tagger
     high = -low
     high[64] += 1
     constants = {
-        "filters": np.stack([low, high, low + high])[: len(classes), None].astype(np.float32),
+        "filters": np.stack([low, high, low + high, 0.3 * (low + high)])[: len(classes), None].astype(np.float32),
         "floor": np.asarray(1e-7, np.float32),
         "gain": np.asarray(2.0, np.float32),
         "level": np.asarray(9.0, np.float32),

@@ -69,7 +69,9 @@ class AudioTags:
         Field("heard", "0..1", "highest probability among the label's classes and their descendants"),
         Field("music", "0..1", "highest probability in the music branch, the label's own branch left out"),
         Field("talk", "0..1", "highest probability in the speech branch, the label's own branch left out"),
-        Field("other", "0..1", "highest probability of all else: no music, no speech, nothing above or below the label"),
+        Field(
+            "other", "0..1", "highest probability of all else: no music, no speech, nothing above or below the label"
+        ),
     )
 
     def __init__(self, config: Config) -> None:
