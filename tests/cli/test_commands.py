@@ -109,7 +109,7 @@ def test_dry_runs_write_nothing(words: list[str], tmp_path: Path) -> None:
         (
             ["fetch", "--label", "Dog", "--set", "clips.secnds=4"],
             2,
-            "unknown key 'secnds'; did you mean 'seconds' or 'min_seconds'?",
+            "unknown key 'secnds'; did you mean 'seconds' or 'min_seconds' or 'label_seconds'?",
             "",
         ),
         (["fetch", "--recipe", "airplan"], 2, "did you mean 'airplane'", ""),

@@ -145,7 +145,7 @@ def test_no_format_is_tried_once_more_with_a_wider_choice(
     assert words in outcome.message
     assert [attempt.failure for attempt in outcome.before] == ["no_format"]
     assert sum("/watch" in path for path in requests) == 2
-    assert clock.waits == [2.0]
+    assert clock.waits == [10.0], "never sooner than the recipe lets another download start"
 
 
 def test_formats_behind_an_unsolved_challenge_are_the_set_up(files, tmp_path: Path, clock) -> None:
@@ -164,7 +164,7 @@ def test_forbidden_media_are_extracted_anew(files, tmp_path: Path, clock) -> Non
     assert outcome.failure is None
     assert [(attempt.stage, attempt.failure) for attempt in outcome.before] == [("download", "http_403")] * 2
     assert sum("/watch" in path for path in requests) == 3
-    assert clock.waits == [2.0, 8.0]
+    assert clock.waits == [10.0, 10.0]
 
 
 def test_what_is_asked_to_wait_is_not_asked_again(files, tmp_path: Path, clock) -> None:

@@ -57,6 +57,20 @@ def test_words_that_are_nearly_in_the_table_are_unknown(words: str) -> None:
     assert classify(words) is UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("Video unavailable. This video is not available in your country", "geo"),
+        ("This video is not available", "removed"),
+        ("EOF occurred in violation of protocol (_ssl.c:1007)", "transport"),
+        ("Tunnel connection failed: 407 Proxy Authentication Required", "transport"),
+        ("[Errno 32] Broken pipe", "transport"),
+    ],
+)
+def test_words_that_read_like_another_class(words: str, name: str) -> None:
+    assert classify(words).name == name
+
+
 def test_what_a_missing_runtime_hides_is_the_set_up() -> None:
     words, warning = WORDS["no_format"], "[youtube] abc: n challenge solving failed: Some formats may be missing."
     assert classify(words, ["something else"]).name == "no_format"
@@ -80,4 +94,4 @@ def test_consequences() -> None:
         ],
         "setup": ["setup"],
     }
-    assert [row.name for row in CLASSES if row.tries > 1] == ["bare"]
+    assert [row.name for row in CLASSES if row.tries > 1] == ["http_gone", "bare"]

@@ -137,6 +137,29 @@ def test_a_long_wish_ends_the_run_and_binds_the_next_one(site: Site) -> None:
     assert site.times[asked][0] == until - site.clock.start
 
 
+def test_a_long_wish_counts_with_whatever_it_came(site: Site) -> None:
+    good = site.answers[IDS[0]]
+    site.answers[IDS[0]] = Trouble("media", 503, good, {"Retry-After": "4000"})
+    with pytest.raises(SiteStopError) as caught:
+        site.run()
+    until = site.clock.now() + 4000
+    assert f"go on after {moment(until)}" in str(caught.value.hint)
+    assert sum(path == "/videoplayback" for _, path in site.times) == 1, "it is not asked again in between"
+    site.answers[IDS[0]] = good
+    site.clock.time = until - 59
+    assert site.run().fetched == 3
+
+
+def test_a_short_wish_does_not_end_what_another_session_was_told(site: Site) -> None:
+    with Workspace.open(site.folder, "test") as workspace:
+        guest, own = (Pace(workspace.ledger, FetchSection(), cookies=own, clock=site.clock) for own in (False, True))
+        until = guest.set_hold("bot_check", 6 * 3600).until
+        own.set_hold("http_429", 30)
+        found = guest.hold()
+    assert found is not None
+    assert (found.until, found.failure) == (until, "bot_check")
+
+
 @pytest.mark.parametrize(
     ("answer", "hours"),
     [

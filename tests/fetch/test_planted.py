@@ -157,3 +157,20 @@ def test_a_session_that_others_may_read_is_refused(served, tmp_path: Path) -> No
     assert (done.returncode, sent) == (2, [])
     assert "chmod 600" in done.stderr
     assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "line", ["127.0.0.1 FALSE / FALSE 0 sid {}", "127.0.0.1\tFALSE\t/\tFALSE\tnever\tsid\t{}", "#HttpOnly_x\t{}"]
+)
+def test_a_line_that_is_no_cookie_is_named_by_its_number_alone(line: str, served, tmp_path: Path) -> None:
+    """yt-dlp would print such a line, secret and all, and go on without a session."""
+    address, sent = served
+    cookies, before = tmp_path / "cookies.txt", len(sent)
+    cookies.write_text(f"# Netscape HTTP Cookie File\n{line.format(SECRET)}\n")
+    cookies.chmod(0o600)
+    command = fetch_command(address, tmp_path / "w", "--cookies", str(cookies), "--workers", "0", "--debug")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "line 2: not 7 columns" in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    assert len(sent) == before

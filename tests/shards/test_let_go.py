@@ -72,6 +72,37 @@ def test_by_recipe_and_only_what_is_done_with(root: Path) -> None:
     assert left == {waiting, review}
 
 
+def test_media_stay_where_their_shard_is_not_what_was_written(root: Path) -> None:
+    path, offset = first_shard(root)
+    flip(path, offset)
+    name = path.relative_to(root / "shards").as_posix()
+    with Workspace.read(root) as workspace:
+        sql = "SELECT DISTINCT video_id FROM samples JOIN clips USING (clip_id) WHERE shard = ?"
+        mine = {row[0] for row in workspace.ledger.rows(sql, (name,))}
+    code, out, err = call("shard", "--keep-media", "no", "--json", *at(root))
+    assert (code, json.loads(out)["damaged_shards"]) == (0, [name])
+    assert f"{name}: not what was written" in err
+    assert {Path(left).stem for left in media(root)} == mine
+    path.unlink()
+    assert json.loads(run("shard", "--keep-media", "no", "--json", *at(root)))["media_deleted"] == 0
+    assert run("repair", *at(root))
+    assert len(media(root)) == len(mine)
+    run("shard", "--keep-media", "no", *at(root))
+    assert media(root) == []
+
+
+def test_media_of_refused_clips_stay(root: Path) -> None:
+    with Workspace.open(root, "test") as workspace, workspace.ledger.transaction():
+        clip_id = workspace.ledger.value("SELECT MIN(clip_id) FROM samples")
+        sql = "UPDATE samples SET state = 'refused', reason = 'timed_out' WHERE clip_id = ?"
+        workspace.ledger.execute(sql, (clip_id,))
+    with Workspace.open(root, "test") as workspace:
+        recipe = workspace.recipe()
+        assert recipe is not None
+        assert let_go(workspace, recipe).files == 3
+    assert [Path(left).stem for left in media(root)] == [clip_id.rpartition("_")[0]]
+
+
 def test_nothing_is_fetched_or_judged_again(root: Path, tmp_path: Path) -> None:
     run("shard", "--keep-media", "no", *at(root))
     before = shards(root)

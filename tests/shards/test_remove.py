@@ -15,6 +15,7 @@ from v2a_data.engine import SerialEngine
 from v2a_data.errors import UsageError
 from v2a_data.ledger import Ledger
 from v2a_data.removal import tables
+from v2a_data.removal.find import parse_wanted
 from v2a_data.shards.index import ledger_rows, ledger_shards
 from v2a_data.shards.read import Entry
 from v2a_data.shards.verify import verify
@@ -285,3 +286,42 @@ def test_a_rebuilt_dataset_forgets_rows_of_its_manifest(made: Path, tmp_path: Pa
 def test_every_table_that_names_videos_or_clips_is_gone_through() -> None:
     naming_ones = {t.name for t in schema.TABLES if {"video_id", "clip_id", "item"} & set(t.names)}
     assert naming_ones == {*tables.BY_VIDEO, *tables.BY_CLIP, "plans", "starts"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("UCuAXFkgsw1L7xaCfnd5JJOw", "UCuAXFkgsw1L7xaCfnd5JJOw"),
+        ("https://www.youtube.com/channel/UCuAXFkgsw1L7xaCfnd5JJOw/videos?view=0", "UCuAXFkgsw1L7xaCfnd5JJOw"),
+        ("https://www.youtube.com/@BBCNews/videos", "@BBCNews"),
+        ("https://www.youtube.com/", None),
+        ("videos", None),
+        ("a", None),
+    ],
+)
+def test_a_channel_is_an_id_or_a_handle_and_no_other_word(typed: str, name: str | None) -> None:
+    if name is None:
+        with pytest.raises(UsageError, match="neither a channel's id nor an address with one"):
+            parse_wanted((), (typed,))
+    else:
+        assert parse_wanted((), (typed,)).channels == {name}
+
+
+def test_damaged_scores_and_lists_do_not_stand_in_its_way(root: Path) -> None:
+    with Workspace.read(root) as workspace:
+        parts = [row[0] for row in workspace.ledger.rows("SELECT path FROM parts ORDER BY 1")]
+    (root / parts[0]).write_bytes((root / parts[0]).read_bytes()[:100])
+    (root / "cache" / "youtube8m").mkdir(parents=True, exist_ok=True)
+    (root / "cache" / "youtube8m" / "05czz6l.json").write_text('["abcd')
+    with Workspace.open(root, "test") as workspace, workspace.ledger.transaction():
+        sql = "UPDATE videos SET source = 'youtube8m', source_key = 'abcd' WHERE video_id = ?"
+        workspace.ledger.execute(sql, (GONE,))
+    removed(root, "--ids", GONE)
+    assert naming(root, GONE) == []
+    with Workspace.read(root) as workspace:
+        listed = {row[0] for row in workspace.ledger.rows("SELECT path FROM parts")}
+    assert listed == set(parts[1:])
+    run("curate", *at(root))
+    with Workspace.read(root) as workspace:
+        sql = "SELECT COUNT(*) FROM videos v WHERE state = 'fetched' AND (SELECT COUNT(*) FROM scored s WHERE s.video_id = v.video_id) < ?"  # noqa: E501
+        assert workspace.ledger.value(sql, (len({Path(name).parent for name in parts}),)) == 0

@@ -1,12 +1,16 @@
 """`v2a-data shard`: cut the kept clips and write them as WebDataset shards."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from v2a_data.cli.common import Common, DryRun, Force, KeepMedia, parse_keep_media
 from v2a_data.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from v2a_data.console import Console
+    from v2a_data.shards.let_go import LetGo
 
 
 def shard(
@@ -73,7 +77,7 @@ def shard(
             }
             keeps = recipe.fetch.keep_media if keep_media is None else keep_media == "yes"
             gone = LetGo() if keeps else let_go(workspace, recipe)
-            values |= {} if keeps else {"media_deleted": gone.files, "media_deleted_bytes": gone.bytes}
+            values |= {} if keeps else _deleted(gone, console)
             beside = compare(workspace, manifest, workspace.reports / REPORT) if manifest is not None else None
             if beside is not None:
                 values["rebuild"] = beside.to_json()
@@ -89,3 +93,12 @@ def shard(
         lines.append(f"in {workspace.shards}; next: v2a train")
         console.result(values, "\n".join(lines))
     return ExitCode.PARTIAL if beside is not None and beside.incomplete else ExitCode.OK
+
+
+def _deleted(gone: "LetGo", console: "Console") -> dict[str, object]:
+    """What became of the media, for `--json`; warns of shards that are not what was written."""
+    damaged = list(gone.damaged)
+    if damaged:
+        words = f"{', '.join(damaged[:5])}: not what was written, so the media of their videos stay"
+        console.warn(f"{words}; run `v2a-data repair`")
+    return {"media_deleted": gone.files, "media_deleted_bytes": gone.bytes, "damaged_shards": damaged}

@@ -101,9 +101,8 @@ def _trouble(workspace: Workspace, row: Row, outcome: FetchOutcome, pace: Pace) 
     """Why a fetch gave nothing to cut from; other bytes than those that were cut do not stay."""
     failure = BY_NAME.get(outcome.failure or "")
     words = f"{outcome.failure} at {row['video_id']}: {outcome.message}"
-    if outcome.then == "stop" and failure is not None:
-        asked_s = outcome.retry_after_s
-        hold = pace.set_hold(failure.name, failure.pause_s if asked_s is None else asked_s)
+    hold = pace.leave_alone(failure, outcome.retry_after_s) if failure is not None else None
+    if outcome.then == "stop" and hold is not None:
         raise SiteStopError(words, hint=f"go on after {moment(hold.until)}: the same command goes on where it was")
     if outcome.then == "setup":
         raise MissingToolError(words, hint=BY_NAME["setup"].advice)

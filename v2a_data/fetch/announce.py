@@ -57,16 +57,19 @@ def ahead(
 def announcement(workspace: Workspace, recipe: Recipe, source: Source, listed: int | None, target: int | None) -> str:
     """What is about to happen: count, size and time, from the recipe's pacing."""
     have = workspace.ledger.value("SELECT COUNT(*) FROM videos WHERE state = 'fetched'")
-    videos = max(0, (goal(listed, target) or 0) - have)
+    wanted = goal(listed, target)
+    videos = max(0, (wanted or 0) - have)
     labels = ", ".join(recipe.labels) or "all labels"
     count = "" if listed is None else f"{listed} "
     start = f"{source.name} lists {count}videos of {labels}; {have} are here"
+    if wanted is None:
+        return f"{start}; as many as it lists, at {recipe.fetch.per_day} a day at most (fetch.per_day); --limit N stops"
     if offline(recipe, source):
         return f"{start}; {videos} to link or copy"
     if parallel(recipe, source):
         return f"{start}; up to {videos} to fetch"
     seconds = videos * (_SECONDS_PER_VIDEO + sum(recipe.fetch.sleep_s) / 2)
-    days = (videos - 1) // recipe.fetch.per_day
+    days = max(0, videos - 1) // recipe.fetch.per_day
     long = f", at {recipe.fetch.per_day} a day (fetch.per_day)" if days and not recipe.fetch.own_site else ""
     wanted_gb = videos * bytes_per_video(workspace.ledger) / 1e9
     free_gb = free_bytes(workspace.root) / 1e9 - recipe.fetch.keep_free_gb

@@ -2,12 +2,15 @@
 
 import io
 import os
+import re
 import stat
 
 from v2a_data.errors import UsageError
 
 _HEADS = ("# netscape http cookie file", "# http cookie file")
 _MOST_BYTES = 4_000_000
+_HTTP_ONLY, _COLUMNS = "#HttpOnly_", 7
+_EXPIRY = re.compile(r"([0-9]+(\.[0-9]+)?)?")
 
 
 def read_cookies(path: str) -> io.StringIO:
@@ -34,4 +37,18 @@ def read_cookies(path: str) -> io.StringIO:
             f"--cookies {path}: not a cookies file",
             hint="a Netscape cookies file begins with `# Netscape HTTP Cookie File`",
         )
+    _check_lines(path, text)
     return io.StringIO(text)
+
+
+def _check_lines(path: str, text: str) -> None:
+    """Raise `UsageError` with the number of a line that yt-dlp would skip: it prints such lines, secrets and all."""
+    for number, line in enumerate(text.split("\n"), 1):
+        cells = line.removeprefix(_HTTP_ONLY).split("\t")
+        if not line.strip() or (line.startswith("#") and not line.startswith(_HTTP_ONLY)):
+            continue
+        if len(cells) != _COLUMNS or not _EXPIRY.fullmatch(cells[4]):
+            raise UsageError(
+                f"--cookies {path}, line {number}: not {_COLUMNS} columns apart by tabs with a time in the fifth",
+                hint="export the file again: spaces in place of tabs come from copying text",
+            )

@@ -15,7 +15,7 @@ from typing import Any
 from v2a_data.errors import FatalError, ItemError
 from v2a_data.fetch import pacing
 from v2a_data.fetch.disk import disk_words
-from v2a_data.fetch.failures import BY_NAME, SKIPPED, UNKNOWN, FailureClass, classify
+from v2a_data.fetch.failures import BY_NAME, INTERNAL, SKIPPED, FailureClass, classify
 from v2a_data.fetch.finished import Attempt, FetchOutcome, leave_note
 from v2a_data.files import disk_error, is_disk_error, link_or_copy, publish, sha256_file
 from v2a_data.ids import clean_text
@@ -57,7 +57,8 @@ def fetch_video(request: FetchRequest) -> FetchOutcome:
         outcome = _try(request, failed)
         if outcome.failure is None or request.path or len(failed) + 1 >= _TRIES.get(outcome.failure, 1):
             return outcome
-        pacing.CLOCK.wait(_PAUSES_S[len(failed)])
+        if not pacing.CLOCK.wait(max(_PAUSES_S[len(failed)], request.options.sleep_s[0])):
+            return outcome
         failed = (*failed, outcome.attempt)
 
 
@@ -94,7 +95,7 @@ def _try(request: FetchRequest, failed: tuple[Attempt, ...]) -> FetchOutcome:
     except FatalError:
         raise
     except Exception as error:  # a site's answer can break an extractor anywhere; one video must not end the run
-        return outcome(UNKNOWN.name, UNKNOWN.then, f"{type(error).__name__}: {error}", "extract")
+        return outcome(INTERNAL.name, INTERNAL.then, f"{type(error).__name__}: {error}", "extract")
 
 
 def _probed(request: FetchRequest, file: Path) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _download(request: FetchRequest, folder: Path, wide: bool) -> tuple[Path, Ma
         trouble = f" ({downloader.trouble})" if downloader.trouble not in message else ""
         raise failed(row, refused or f"{message}{trouble}") from None
     except AskedToWaitError as error:
-        raise failed(BY_NAME["http_429"], str(error)) from None
+        raise failed(classify(str(error)), str(error)) from None
     if downloader.skipped:
         row = SKIPPED.get(downloader.skipped) or classify(downloader.skipped)
         raise failed(row, downloader.skipped)

@@ -63,7 +63,12 @@ CLASSES: tuple[FailureClass, ...] = (
     FailureClass("paid", ("requires payment to watch", "drm protected"), "gone"),
     FailureClass(
         "geo",
-        ("not made this video available in your country", "who has blocked it in your country", "geo restrict"),
+        (
+            "not made this video available in your country",
+            "not available in your country",
+            "who has blocked it in your country",
+            "geo restrict",
+        ),
         "gone",
     ),
     FailureClass("copyright", ("due to a copyright claim", "blocked it on copyright grounds"), "gone"),
@@ -101,7 +106,8 @@ CLASSES: tuple[FailureClass, ...] = (
         "setup",
         advice="`v2a-data doctor` names what is missing",
     ),
-    FailureClass("http_gone", ("http error 404", "http error 410"), "gone"),
+    # Also what a site answers when it has moved a door that an old yt-dlp knocks at: believed on another day only.
+    FailureClass("http_gone", ("http error 404", "http error 410"), "gone", tries=2, again_s=_DAY_S),
     FailureClass(
         "transport",
         (
@@ -124,7 +130,12 @@ CLASSES: tuple[FailureClass, ...] = (
             "failed to resolve",
             "name or service not known",
             "[ssl:",
+            "_ssl.c",
             "sslerror",
+            "unable to connect to proxy",
+            "proxyerror",
+            "tunnel connection failed",
+            "broken pipe",
             "certificate verify failed",
             "ffmpeg exited with code",
         ),
@@ -133,7 +144,8 @@ CLASSES: tuple[FailureClass, ...] = (
     FailureClass("bare", ("video unavailable", "this video is unavailable"), "gone", tries=2, again_s=_DAY_S),
 )
 UNKNOWN = FailureClass("unknown", (), "gone", tries=2, again_s=_DAY_S)
-# Ours, not the site's.
+# Ours, not the site's. An error of this program says nothing of a video.
+INTERNAL = FailureClass("internal", (), "later", again_s=_DAY_S)
 SKIPPED = {
     row.name: row
     for row in (
@@ -144,7 +156,7 @@ SKIPPED = {
         FailureClass("wrong_id", (), "gone"),
     )
 }
-BY_NAME = {row.name: row for row in (*CLASSES, UNKNOWN, *SKIPPED.values())}
+BY_NAME = {row.name: row for row in (*CLASSES, UNKNOWN, INTERNAL, *SKIPPED.values())}
 # A picture or sound that only a solved challenge gives is missing because of the set-up, whatever the last words say.
 _HIDDEN_BY_SETUP = frozenset({"no_format", "unknown"})
 _BARE = re.compile(r"(?:error: )?(?:\[\w+\] [\w-]+: )?(?:video unavailable|this video is unavailable)\.?\s*\Z")

@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 
 from v2a_data import schema
 from v2a_data.engine import pause
+from v2a_data.fetch.failures import FailureClass
 from v2a_data.ledger import Ledger
 from v2a_data.recipe import FetchSection
 
@@ -82,15 +83,27 @@ class Pace:
         return Hold(found["until"], found["failure"])
 
     def set_hold(self, failure: str, seconds: float) -> Hold:
-        """The site asked to be left alone for so long; the longest such wish counts."""
-        before = self.hold()
+        """The site asked to be left alone for so long; the longest such wish counts, whoever it was said to."""
         hold = Hold(self.clock.now() + seconds, failure)
-        if before is not None and before.until > hold.until:
-            return before
+        text = self._ledger.meta(f"hold {self.address}")
+        before = json.loads(text) if text else None
+        if before is not None and before["until"] > hold.until:
+            return self.hold() or hold
         value = {"until": hold.until, "failure": failure, "cookies": self._cookies}
         with self._ledger.transaction():
             self._ledger.set_meta(f"hold {self.address}", json.dumps(value))
         return hold
+
+    def leave_alone(self, failure: FailureClass, retry_after_s: float | None) -> Hold | None:
+        """The hold that follows from a failure: what the site's `Retry-After` says, or the class without one.
+
+        Null where nobody asked for anything. A bot check and a blocked address are not over sooner for a
+        `Retry-After` that came with another answer.
+        """
+        if failure.then != "stop":
+            return None if retry_after_s is None else self.set_hold(failure.name, retry_after_s)
+        obeyed = failure.name == "http_429" and retry_after_s is not None
+        return self.set_hold(failure.name, float(retry_after_s or 0) if obeyed else failure.pause_s)
 
     def full_until(self) -> float | None:
         """When the day's budget has room again; null while it has. Without an outside site there is no budget."""

@@ -204,22 +204,24 @@ class _Run:
         words = f"{outcome.failure} at {outcome.video_id}: {outcome.message}"
         if outcome.then == "setup":
             self.ended = self.ended or MissingToolError(words, hint=BY_NAME["setup"].advice)
-        elif outcome.then == "stop":
+        elif outcome.failure is not None:
             self._leave_alone(outcome, video, words)
         if self.streak.too_long:
             self.streak.take_back(self.ledger)
             self.ended = self.ended or self.streak.error(outcome.message)
 
     def _leave_alone(self, outcome: FetchOutcome, video: Video, words: str) -> None:
-        """The site asked to stop: for a while that is short enough to wait for, or so long that the run ends."""
-        asked_s = outcome.retry_after_s if outcome.failure == "http_429" else None
-        seconds = BY_NAME[str(outcome.failure)].pause_s if asked_s is None else asked_s
-        hold = self.pace.set_hold(str(outcome.failure), seconds)
+        """Where the site asked to stop: for a while that is short enough to wait for, or so long that the run ends."""
+        row = BY_NAME.get(str(outcome.failure))  # what a probe says of a finished file is none of the site's words
+        hold = self.pace.leave_alone(row, outcome.retry_after_s) if row else None
+        if hold is None:
+            return
         if hold.until - self.pace.clock.now() > self.recipe.fetch.longest_wait_s:
             self.ended = self.ended or _stopped(words, hold)
         else:
             self.console.say(f"{words}; going on at {moment(hold.until)}")
-            self.again.append(video)
+            if outcome.then == "stop":
+                self.again.append(video)
 
 
 def _stopped(words: str, hold: Hold) -> SiteStopError:

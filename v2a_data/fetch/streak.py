@@ -6,7 +6,10 @@ from v2a_data.ledger import Ledger
 
 # What a blocked session, a broken set-up or a dead network answers for every id.
 SUSPICIOUS = frozenset(
-    {"bot_check", "rate_limited", "ip_blocked", "http_429", "http_403", "bare", "no_format", "unknown", "transport"}
+    {
+        *("bot_check", "rate_limited", "ip_blocked", "http_429", "http_403", "http_gone"),
+        *("bare", "no_format", "unknown", "internal", "transport"),
+    }
 )
 MOST_IN_A_ROW = 8
 

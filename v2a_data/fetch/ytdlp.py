@@ -27,7 +27,10 @@ _DISK_CHECK_BYTES = 32_000_000
 
 
 class AskedToWaitError(Exception):
-    """The site answered 429, to whatever request. yt-dlp would ask again at once, or ask for something else."""
+    """The site answered 429 to whatever request, or wants to be left alone for longer than a download may wait.
+
+    yt-dlp would ask again at once, or ask for something else.
+    """
 
 
 class Downloader:
@@ -153,7 +156,7 @@ def _limited(base: type) -> Any:
             except HTTPError as error:
                 self.last_trouble = str(error)
                 self.retry_after_s = pacing.wish_s(error.response.headers.get("Retry-After"))
-                if error.status == _TOO_MANY:
+                if error.status == _TOO_MANY or (self.retry_after_s or 0) > _LONGEST_RETRY_S:
                     raise AskedToWaitError(str(error)) from None
                 raise
             except TransportError as error:

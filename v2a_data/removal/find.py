@@ -1,19 +1,22 @@
 """What is to be removed: the ids that a user names, and what of them is in the workspace."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from v2a_data.errors import UsageError
 from v2a_data.ids import check_video_id, clean_text, is_youtube_id
 from v2a_data.ledger import Ledger
-from v2a_data.removal.refused import channel_name
 from v2a_data.removal.traces import Traces
 from v2a_data.sources.ids import native_id
 
 # Where a removal under way keeps what it takes out, until it is done.
 UNDER_WAY = "removing"
+_BEFORE_CHANNEL = ("channel", "c", "user")
+_CHANNEL = re.compile(r"(?:UC|@)[A-Za-z0-9_.-]{3,62}")
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,23 @@ def parse_wanted(ids: Iterable[str], channels: Iterable[str]) -> Wanted:
 
     Raises `UsageError` naming what is neither.
     """
-    named = (channel_name(clean_text(channel, 200)) for channel in channels)
-    return Wanted(frozenset(map(_video_id, ids)), frozenset(name for name in named if name))
+    return Wanted(frozenset(map(_video_id, ids)), frozenset(map(_channel, channels)))
+
+
+def _channel(text: str) -> str:
+    """The id or handle in what was typed. Anything else would be looked for in every text of the workspace."""
+    parts = urlsplit(text.strip())
+    names = parts.path.strip("/").split("/")
+    if parts.scheme in ("http", "https"):
+        name = names[1] if names[0] in _BEFORE_CHANNEL and len(names) > 1 else names[0]
+    else:
+        name = text.strip()
+    if not _CHANNEL.fullmatch(name):
+        raise UsageError(
+            f"--channel {clean_text(text, 80)!r}: neither a channel's id nor an address with one",
+            hint="an id begins with UC, a handle with @: `v2a-data status --json` and the table `channels` have them",
+        )
+    return name
 
 
 def _video_id(text: str) -> str:

@@ -7,12 +7,15 @@ from v2a_data.files import sha256_file, whole_file
 from v2a_data.removal.find import Doomed
 from v2a_data.workspace import Workspace
 
+# Rows of `scored` that a part holds.
+_OF_PART = "(scorer, config, plan, n) IN (SELECT scorer, config, plan, n FROM parts WHERE path = ?)"
+
 
 def rewrite_parts(workspace: Workspace, doomed: Doomed) -> int:
     """Write the touched parts again and record them; returns their number.
 
     Killed anywhere, the same call does the rest. Parts that the ledger does not list do not exist; those that a
-    stopped run left are deleted.
+    stopped run left are deleted, and so are damaged ones: `curate` measures their videos again.
     """
     ledger, root = workspace.ledger, workspace.root
     listed = {row[0] for row in ledger.each("SELECT path FROM parts")}
@@ -27,6 +30,8 @@ def rewrite_parts(workspace: Workspace, doomed: Doomed) -> int:
     for path in paths:
         rows = without_videos(root / path, doomed)
         with ledger.transaction():
+            if not rows:
+                ledger.execute(f"DELETE FROM scored WHERE {_OF_PART}", (path,))  # noqa: S608
             if rows:
                 about = (rows, sha256_file(root / path), path)
                 ledger.execute("UPDATE parts SET rows = ?, sha256 = ? WHERE path = ?", about)
@@ -38,14 +43,17 @@ def rewrite_parts(workspace: Workspace, doomed: Doomed) -> int:
 
 
 def without_videos(path: Path, doomed: Doomed) -> int:
-    """Drop the rows of some videos from a part, all else as it was; returns how many rows stay."""
+    """Drop the rows of some videos from a part, all else as it was; returns the rows that stay, 0 of a damaged part."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     if not path.is_file():
         return 0
-    table = pq.read_table(path, page_checksum_verification=True)
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException):
+        return 0
     gone = pc.is_in(table["video_id"], value_set=pa.array(sorted(doomed.videos), pa.string()))
     kept = table.filter(pc.invert(gone))
     with whole_file(path) as temporary:

@@ -42,6 +42,8 @@ def sweep(workspace: Workspace, doomed: Doomed) -> Swept:
             continue
         if name.startswith("cache/") and path.suffix in (".json", ".txt"):
             _keys(path, name, doomed, done)
+        if not path.exists():
+            continue
         if doomed.traces.inside(path.name):
             path.unlink()
             done.deleted.append(name)
@@ -96,7 +98,12 @@ def _keys(path: Path, name: str, doomed: Doomed, done: Swept) -> None:
     if not doomed.keys or not name.startswith("cache/youtube8m/"):
         return
     if path.suffix == ".json" and not path.name.startswith("plan-"):
-        keys = json.loads(path.read_text())
+        try:
+            keys = json.loads(path.read_text())
+        except ValueError:  # cut short: what it may name cannot be told, and it is downloaded again
+            path.unlink()
+            done.deleted.append(name)
+            return
         if doomed.keys.isdisjoint(keys):
             return
         with whole_file(path) as temporary:
