@@ -323,5 +323,5 @@ def test_damaged_scores_and_lists_do_not_stand_in_its_way(root: Path) -> None:
     assert listed == set(parts[1:])
     run("curate", *at(root))
     with Workspace.read(root) as workspace:
-        sql = "SELECT COUNT(*) FROM videos v WHERE state = 'fetched' AND (SELECT COUNT(*) FROM scored s WHERE s.video_id = v.video_id) < ?"  # noqa: E501
+        sql = "SELECT COUNT(*) FROM videos v WHERE state = 'fetched' AND (SELECT COUNT(*) FROM scored s WHERE s.video_id = v.video_id) < ?"
         assert workspace.ledger.value(sql, (len({Path(name).parent for name in parts}),)) == 0
