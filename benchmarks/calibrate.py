@@ -8,7 +8,8 @@ for each: normal noise, half of its deviation shared by a video, `separation` be
 The recipe starts from 0.5 everywhere. Each draw asks about 400 windows (`votes --sample`), answers with the truth,
 and puts one question (`calibrate --precision 0.95`). Separations: 4.5, scorers that rarely err (the limits on
 refusals and recall are for these), and 4.0, 3.5 and 3.0, where they err more and 400 votes often support no promise.
-No promise may be broken more often than stated at any of them.
+No promise may be broken more often than stated at any of them. Each once with the recipe's thresholds and once with
+the scores combined (`--combine logistic`).
 
 - held_share: of the promises given, how many hold over the whole population (limit: the promised confidence)
 - refused_share: questions that were refused (limit 0.1)
@@ -20,13 +21,16 @@ No promise may be broken more often than stated at any of them.
 """
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import inputs
 import numpy as np
 
-from v2a_data.curate.calibrate import Judged, choose_and_test, keeps, right_windows
+from v2a_data.curate.calibrate import Judged, choose_and_test, choosing, keeps, right_windows
+from v2a_data.curate.combine import combined, combined_rules, fit_combination
 from v2a_data.curate.rules import Rules, parse_rules
+from v2a_data.recipe import RIGHT
 from v2a_data.review.sample import draw, sizes
 
 SHARES = {"seen": 0.72, "heard": 0.72, "voice": 0.12, "music": 0.12, "still": 0.06}
@@ -92,15 +96,30 @@ def oracle_recall(world: Population, precision: float) -> float:
     return best
 
 
-def measure(separation: float, draws: int, count: int, seed: int) -> dict[str, float]:
-    """The figures of one separation."""
-    world, rules = population(seed, separation), parse_rules(RULES, SHARES, where="rules")
+def combination(judged: Judged, world: Population, rules: Rules) -> tuple[Judged, dict[str, np.ndarray], Rules]:
+    """Votes, all windows and rules with the field `right`, as `calibrate --combine logistic` fits it."""
+    learn = judged.take(np.asarray([choosing(str(video)) for video in judged.videos]))
+    section = fit_combination(learn.columns, learn.right, tuple(SHARES))
+    if section is None:
+        return judged, world.columns, rules
+    texts = combined_rules(rules, RULES, tuple(section.weights))
+    columns = {**judged.columns, RIGHT: combined(section, judged.columns)}
+    everything = {**world.columns, RIGHT: combined(section, world.columns)}
+    return replace(judged, columns=columns), everything, parse_rules(texts, (*SHARES, RIGHT), where="rules")
+
+
+def measure(separation: float, draws: int, count: int, seed: int, *, combine: bool) -> dict[str, Any]:
+    """The figures of one separation, with thresholds alone or with the scores combined."""
+    world, plain = population(seed, separation), parse_rules(RULES, SHARES, where="rules")
     held, recalls, kept_votes, inside = [], [], [], []
     for n in range(draws):
-        outcome = choose_and_test(votes(world, rules, count, seed * 100_000 + n), rules, PRECISION, CONFIDENCE)
+        judged, columns, rules = votes(world, plain, count, seed * 100_000 + n), world.columns, plain
+        if combine:
+            judged, columns, rules = combination(judged, world, plain)
+        outcome = choose_and_test(judged, rules, PRECISION, CONFIDENCE)
         kept_votes.append(outcome.kept)
         if outcome.promised:
-            kept = keeps(world.columns, rules, outcome.values)
+            kept = keeps(columns, rules, outcome.values)
             truth = (float(world.right[kept].mean()), float(kept[world.right].mean()), float(kept.mean()))
             held.append(truth[0] >= PRECISION)
             recalls.append(truth[1])
@@ -110,6 +129,7 @@ def measure(separation: float, draws: int, count: int, seed: int) -> dict[str, f
     covered = np.round(np.mean(inside, axis=0), 3).tolist() if inside else [float("nan")] * 3
     return {
         "separation": separation,
+        "scores": "combined" if combine else "thresholds",
         "base": round(float(world.right.mean()), 3),
         "draws": draws,
         "held_share": round(float(np.mean(held)), 4) if held else float("nan"),
@@ -129,7 +149,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows = [measure(separation, options.draws, options.votes, options.seed) for separation in SEPARATIONS]
+    rows = [
+        measure(separation, options.draws, options.votes, options.seed, combine=combine)
+        for separation in SEPARATIONS
+        for combine in (False, True)
+    ]
     first = rows[0]
     good = (
         first["held_share"] >= CONFIDENCE

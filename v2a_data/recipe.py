@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import ipaddress
 import json
+import math
 import re
 import tomllib
 import types
@@ -69,6 +70,8 @@ ADDRESSES: dict[str, frozenset[str]] = {
     "watch_url": frozenset({"id"}),
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# The field that `[combine]` adds to those of the scorers.
+RIGHT = "right"
 Table = dict[str, Any]
 
 
@@ -223,6 +226,14 @@ class CalibrationSection:
     models: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class CombineSection:
+    """The field `right`: a logistic combination of scores (`curate/combine.py`), fitted by `v2a-data calibrate`."""
+
+    intercept: float
+    weights: dict[str, float]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A whole recipe. `scorers` holds one configuration dataclass per scorer, by name."""
@@ -238,12 +249,22 @@ class Recipe:
     splits: SplitsSection = field(default_factory=SplitsSection)
     shard: ShardSection = field(default_factory=ShardSection)
     train: Table = field(default_factory=dict)
+    combine: CombineSection | None = None
     calibration: CalibrationSection | None = None
 
     @property
     def decides(self) -> str:
-        """16 hex digits over what evidence is about: rules and scorers."""
-        return digest(to_table({"rules": self.rules, "scorers": self.scorers}))
+        """16 hex digits over what evidence is about: rules, scorers and their combination."""
+        combined = {"combine": self.combine} if self.combine else {}
+        return digest(to_table({"rules": self.rules, "scorers": self.scorers, **combined}))
+
+    @property
+    def fields(self) -> list[str]:
+        """What rules can name: what the scorers write, and `right` where scores are combined."""
+        from v2a_data.scorers import SCORERS
+
+        names = [item.name for name in self.scorers for item in SCORERS[name].writes]
+        return [*names, RIGHT] if self.combine else names
 
     @property
     def leaky(self) -> bool:
@@ -260,6 +281,7 @@ class Recipe:
         deciding = {key: table.get(key) for key in ("labels", "scorers", "rules", "clips", "splits", "shard")}
         deciding["shard"] = {key: value for key, value in deciding["shard"].items() if key != "samples_per_shard"}
         deciding["source"] = self.source.name
+        deciding |= {"combine": table["combine"]} if self.combine else {}
         defaults = to_table(Recipe(name="defaults"))
         for section, keys in _LATER.items():
             changed = {
@@ -389,8 +411,7 @@ def build_recipe(table: Mapping[str, Any], where: str) -> Recipe:
     for name, options in sorted(dict(table.get("scorers", {})).items()):
         scorers[name] = build(SCORERS[name].Config, options, f"{where}.scorers.{name}")
     recipe = dataclasses.replace(recipe, scorers=scorers)
-    fields = [item.name for name in scorers for item in SCORERS[name].writes]
-    parse_rules(recipe.rules, fields, where=f"{where}.rules")
+    parse_rules(recipe.rules, recipe.fields, where=f"{where}.rules")
     _check(recipe, where)
     if recipe.calibration is not None and recipe.calibration.decides != recipe.decides:
         return dataclasses.replace(recipe, calibration=None)
@@ -404,6 +425,7 @@ def _check(recipe: Recipe, where: str) -> None:
     if any(not label or clean_text(label) != label for label in recipe.labels):
         raise UsageError(f"{where}.labels: a label is printable text, got {list(recipe.labels)!r}")
     _check_ranges(recipe, where)
+    _check_combination(recipe, where)
     _check_addresses(recipe.source, where)
     if any(not text or clean_text(text) != text for text in (*recipe.source.subsets, *recipe.source.without)):
         raise UsageError(f"{where}.source: subsets and without hold printable text")
@@ -419,6 +441,19 @@ def _check(recipe: Recipe, where: str) -> None:
         raise UsageError(f"{where}.shard: width and height must be even, got {shard.width}x{shard.height}")
     if shard.channels not in (1, 2):
         raise UsageError(f"{where}.shard.channels: 1 or 2, got {shard.channels}")
+
+
+def _check_combination(recipe: Recipe, where: str) -> None:
+    if recipe.combine is None:
+        return
+    known = [name for name in recipe.fields if name != RIGHT]
+    for name, weight in (("intercept", recipe.combine.intercept), *recipe.combine.weights.items()):
+        if name != "intercept" and name not in known:
+            raise UsageError(f"{where}.combine.weights: no scorer writes {name!r}; {nearest(name, known)}")
+        if not math.isfinite(weight):
+            raise UsageError(f"{where}.combine.{name}: a finite number, got {weight}")
+    if not recipe.combine.weights:
+        raise UsageError(f"{where}.combine.weights: combines nothing")
 
 
 def _check_ranges(recipe: Recipe, where: str) -> None:

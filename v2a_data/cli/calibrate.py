@@ -17,6 +17,9 @@ def calibrate(
     common: Common,
     precision: Annotated[float, typer.Option("--precision", help="Share of kept windows that is right, at least.")],
     confidence: Annotated[float, typer.Option("--confidence", help="How sure the promise is to be.")] = 0.95,
+    combine: Annotated[
+        str | None, typer.Option("--combine", metavar="logistic", help="Combine the scores into one first.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The new recipe.")] = Path("calibrated.toml"),
     dry_run: DryRun = False,
     force: Force = False,
@@ -35,6 +38,8 @@ def calibrate(
     for name, value in (("--precision", precision), ("--confidence", confidence)):
         if not 0.5 <= value < 1:
             raise UsageError(f"{name} {value:g}: from 0.5 to below 1")
+    if combine not in (None, "logistic"):
+        raise UsageError(f"--combine {combine!r}: expected 'logistic'")
     if out.suffix != ".toml":
         raise UsageError(f"{out}: a recipe is a .toml file")
     if out.exists() and not force and not dry_run:
@@ -49,7 +54,7 @@ def calibrate(
                 f"would choose and test on {found.votes} votes, {len(found.keys)} windows",
             )
             return ExitCode.OK
-        promise = ask(workspace, recipe, precision, confidence)
+        promise = ask(workspace, recipe, precision, confidence, combine=combine is not None)
         if promise.outcome.promised:
             write_text(out, dump_recipe(promise.recipe))
     if not promise.evidence.drawn:
@@ -59,6 +64,8 @@ def calibrate(
 
 
 def _values(promise: "Promise", precision: float, confidence: float, out: Path) -> dict[str, Any]:
+    from v2a_data.recipe import to_table
+
     outcome = promise.outcome
     return {
         "promised": outcome.promised,
@@ -76,6 +83,7 @@ def _values(promise: "Promise", precision: float, confidence: float, out: Path) 
         "yield": outcome.yields.to_json(),
         "clips": promise.clips.to_json() if promise.clips else None,
         "rules": promise.recipe.rules,
+        "combine": to_table(promise.recipe.combine) if promise.recipe.combine else None,
         "not_fitted": [item.field for item in outcome.fixed],
         "more_votes": outcome.more_votes,
         "file": str(out) if outcome.promised else None,
@@ -97,6 +105,9 @@ def _lines(promise: "Promise", precision: float, confidence: float, out: Path) -
         f"{evidence.votes} votes: chose on {outcome.choosing} windows, tested on {outcome.testing} of other videos"
     ]
     lines += [f"  left aside: {count} {why}" for why, count in evidence.aside.items()]
+    if promise.recipe.combine is not None:
+        terms = " ".join(f"{weight:+.3g} · {name}" for name, weight in promise.recipe.combine.weights.items())
+        lines.append(f"  right = logistic({promise.recipe.combine.intercept:.3g} {terms})")
     lines += [f"  {item.field}: {item.value:g} → {value:g}" for item, value in outcome.values.items()]
     lines += [f"  {item.field}: {item.value:g} stays, too few votes tell" for item in outcome.fixed]
     lines += ["", table(("test part", "share", f"{confidence:.0%} interval", "worth windows"), rows), ""]

@@ -16,7 +16,7 @@
   that all promises ever made from one workspace hold together with confidence C, however often one asks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -32,6 +32,7 @@ from v2a_data.curate.intervals import (
 )
 from v2a_data.curate.rules import Rules
 from v2a_data.curate.thresholds import LEVELS, Curve, Threshold, fit_curve, moved, thresholds
+from v2a_data.recipe import RIGHT
 
 CHOOSING_SHARE = 0.3
 _SPENT = 0.8
@@ -116,9 +117,9 @@ def right_windows(aspects: Mapping[str, np.ndarray], allowed: Sequence[str]) -> 
     return right
 
 
-def allowed_confounders(rules: Rules) -> tuple[str, ...]:
-    """`voice` and `music`, where the recipe has no condition on them."""
-    read = {name for conjunct in rules.conjuncts for name in conjunct.names}
+def allowed_confounders(rules: Rules, combined: Collection[str] = ()) -> tuple[str, ...]:
+    """`voice` and `music`, where the recipe has no condition on them and does not combine them."""
+    read = {name for conjunct in rules.conjuncts for name in conjunct.names} | set(combined)
     return tuple(name for name in ("voice", "music") if name not in read)
 
 
@@ -151,7 +152,7 @@ def fit(learn: Judged, rules: Rules) -> dict[Threshold, Curve]:
     """Curves of the thresholds on which the votes tell something."""
     curves = {}
     for item in thresholds(rules):
-        votes = learn.aspects.get(item.aspect)
+        votes = learn.right.astype(float) if item.aspect == RIGHT else learn.aspects.get(item.aspect)
         if votes is None:
             continue
         known = ~np.isnan(votes) & ~np.isnan(learn.columns[item.field])

@@ -31,6 +31,9 @@ def explain_clip(workspace: Workspace, recipe: Recipe, clip_id: str) -> dict[str
     lines += [f"  not met: {_reason(reason)}" for reason in reasons]
     for name, text in recipe.rules.items():
         lines.append(f"  rule {name} = {text}")
+    if recipe.combine is not None:
+        terms = [f"{weight:+g} · {name}" for name, weight in recipe.combine.weights.items()]
+        lines.append(f"  right = logistic({recipe.combine.intercept:g} {' '.join(terms)})")
     for name, config in recipe.scorers.items():
         model = SCORERS[name](config).model
         lines.append(

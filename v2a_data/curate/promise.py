@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +16,18 @@ from v2a_data.curate.calibrate import (
     allowed_confounders,
     choose_and_test,
     choosing,
+    fit,
     right_windows,
     share_of,
 )
 from v2a_data.curate.clips import Stretch, lay
+from v2a_data.curate.combine import combined, combined_rules, fit_combination
 from v2a_data.curate.rules import Rules
 from v2a_data.curate.stretches import recipe_rules, runs, window_marks, window_strengths
 from v2a_data.curate.thresholds import rewritten, thresholds
 from v2a_data.errors import NothingError, UsageError
 from v2a_data.ledger import Ledger
-from v2a_data.recipe import CalibrationSection, Recipe, digest
+from v2a_data.recipe import RIGHT, CalibrationSection, Recipe, digest
 from v2a_data.review.grid import Grid
 from v2a_data.review.sample import scored_windows
 from v2a_data.review.votes import Vote, load_votes
@@ -59,16 +61,21 @@ class Promise:
     recipe: Recipe
 
 
-def ask(workspace: Workspace, recipe: Recipe, precision: float, confidence: float) -> Promise:
+def ask(workspace: Workspace, recipe: Recipe, precision: float, confidence: float, *, combine: bool = False) -> Promise:
     """Choose thresholds for a precision at a confidence, test them once, and note in the ledger that it was asked.
 
-    The same question on the same votes has the same answer and costs nothing. Raises `NothingError` without votes
-    on scored windows, `UsageError` where the recipe has no threshold that votes can move.
+    With `combine` the scores are combined first, on the part for choosing. The same question on the same votes has the
+    same answer and costs nothing. Raises `NothingError` without votes on scored windows, `UsageError` where the recipe
+    has no threshold that votes can move, or nothing to combine.
     """
     rules = recipe_rules(recipe)
     if not thresholds(rules):
         raise UsageError(f"recipe {recipe.name}: no condition of `keep` compares a score that people vote on")
     evidence = gather(workspace, recipe, rules)
+    allowed = allowed_confounders(rules, _combined(recipe))
+    if combine:
+        recipe, evidence = _combine(recipe, rules, evidence)
+        rules = recipe_rules(recipe)
     about = digest([evidence.votes_sha256, recipe.decides, precision, confidence])
     question = _number(workspace.ledger, about)
     outcome = choose_and_test(evidence.judged, rules, precision, confidence, question)
@@ -77,9 +84,32 @@ def ask(workspace: Workspace, recipe: Recipe, precision: float, confidence: floa
         row = {"question": question, "asked": about, "outcome": {**said, "confidence": confidence}}
         workspace.ledger.insert(schema.TESTED, [row], existing="ignore")
     new = dataclasses.replace(recipe, rules=rewritten(rules, recipe.rules, outcome.values), calibration=None)
-    section = _section(new, rules, evidence, outcome, precision, confidence, question)
+    section = _section(new, allowed, evidence, outcome, precision, confidence, question)
     clips = _clips(workspace, new, evidence, confidence)
     return Promise(question, outcome, clips, evidence, dataclasses.replace(new, calibration=section))
+
+
+def _combined(recipe: Recipe) -> tuple[str, ...]:
+    return tuple(recipe.combine.weights) if recipe.combine else ()
+
+
+def _combine(recipe: Recipe, rules: Rules, evidence: Evidence) -> tuple[Recipe, Evidence]:
+    """The recipe with a combination fitted on the part for choosing, and the evidence with its field."""
+    if recipe.combine is not None:
+        raise UsageError(
+            f"recipe {recipe.name} combines its scores already", hint="without --combine the threshold on it is moved"
+        )
+    judged = evidence.judged
+    learn = judged.take(np.asarray([choosing(str(video)) for video in judged.videos], dtype=bool))
+    fields = [item.field for item in fit(learn, rules)]
+    section = fit_combination(learn.columns, learn.right, fields)
+    if section is None:
+        raise UsageError(f"recipe {recipe.name}: the votes do not tell how to combine {', '.join(fields)}")
+    new = dataclasses.replace(
+        recipe, combine=section, rules=combined_rules(rules, recipe.rules, tuple(section.weights)), calibration=None
+    )
+    columns = {**judged.columns, RIGHT: combined(section, judged.columns)}
+    return new, dataclasses.replace(evidence, judged=dataclasses.replace(judged, columns=columns))
 
 
 def _number(ledger: Ledger, about: str) -> int:
@@ -116,23 +146,31 @@ def gather(workspace: Workspace, recipe: Recipe, rules: Rules) -> Evidence:
             f"{workspace.root} holds votes on {len(keys)} scored windows: too few to choose on some and test on others",
             hint="v2a-data votes --sample 400 --seed 0 --out sheet.csv; fill it in; v2a-data votes --import sheet.csv",
         )
-    judged = _judged(keys, by_window, {name: values[rows] for name, values in columns.items()}, rules, weights)
+    chosen = {name: values[rows] for name, values in columns.items()}
+    allowed = allowed_confounders(rules, _combined(recipe))
+    aspects = {item.aspect for item in thresholds(rules)} | set(_combined(recipe))
+    judged = _judged(keys, by_window, chosen, aspects - {"seen", "heard", RIGHT}, allowed, weights)
     said = [[*key, v.rater, v.seen, v.heard, v.confounders, weights.get(key)] for key in keys for v in by_window[key]]
     return Evidence(keys, judged, len(counted), digest(said), drawn, {k: n for k, n in aside.items() if n})
 
 
 def _judged(
-    keys: Sequence[Key], votes: Mapping[Key, Sequence[Vote]], columns: Mapping[str, np.ndarray], rules: Rules,
+    keys: Sequence[Key],
+    votes: Mapping[Key, Sequence[Vote]],
+    columns: Mapping[str, np.ndarray],
+    asked: Collection[str],
+    allowed: Sequence[str],
     weights: Mapping[Key, float],
-) -> Judged:  # fmt: skip
+) -> Judged:
+    """`asked` are the confounders that rules go by, `allowed` those that do not count."""
     named = {name for key in keys for vote in votes[key] for name in vote.confounders}
     aspects = {name: np.asarray([_majority([getattr(v, name) for v in votes[key]]) for key in keys])
                for name in ("seen", "heard")}  # fmt: skip
-    for name in sorted(named | {item.aspect for item in thresholds(rules)} - {"seen", "heard"}):
+    for name in sorted(named | set(asked)):
         aspects[name] = np.asarray([_majority([name in v.confounders for v in votes[key]]) for key in keys])
     videos = np.asarray([video_id for video_id, _ in keys])
     size = np.asarray([weights.get(key, 1.0) for key in keys])
-    return Judged(videos, columns, aspects, right_windows(aspects, allowed_confounders(rules)), size)
+    return Judged(videos, columns, aspects, right_windows(aspects, allowed), size)
 
 
 def _majority(answers: Sequence[bool | None]) -> float:
@@ -142,7 +180,13 @@ def _majority(answers: Sequence[bool | None]) -> float:
 
 
 def _section(
-    new: Recipe, rules: Rules, evidence: Evidence, outcome: Outcome, precision: float, confidence: float, question: int
+    new: Recipe,
+    allowed: tuple[str, ...],
+    evidence: Evidence,
+    outcome: Outcome,
+    precision: float,
+    confidence: float,
+    question: int,
 ) -> CalibrationSection:
     def triple(share: Share) -> tuple[float, float, float]:
         return round(share.value, 4), round(share.low, 4), round(share.high, 4)
@@ -163,7 +207,7 @@ def _section(
         measured_precision=triple(outcome.precision),
         measured_recall=triple(outcome.recall),
         measured_yield=triple(outcome.yields),
-        allowed=allowed_confounders(rules),
+        allowed=allowed,
         models={name: model.sha256 or "" for name, model in models.items() if model},
     )
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from v2a_data import schema
 from v2a_data.console import Console
+from v2a_data.curate.combine import combined
 from v2a_data.curate.rules import Rules, parse_rules
 from v2a_data.curate.score import scorer_specs
 from v2a_data.ledger import Ledger, Row
 from v2a_data.media.probe import Probe
-from v2a_data.recipe import Recipe
+from v2a_data.recipe import RIGHT, Recipe
 from v2a_data.schema import WINDOW_S
 from v2a_data.scorers import SCORERS
 from v2a_data.scores import read_scores
@@ -38,8 +39,7 @@ class Marked:
 
 def recipe_rules(recipe: Recipe) -> Rules:
     """The recipe's rules, parsed against the fields that its scorers write."""
-    fields = [item.name for name in recipe.scorers for item in SCORERS[name].writes]
-    return parse_rules(recipe.rules, fields, where="rules")
+    return parse_rules(recipe.rules, recipe.fields, where="rules")
 
 
 def mark(workspace: Workspace, recipe: Recipe, console: Console) -> Marked:
@@ -119,13 +119,15 @@ def _stretches(
 
 
 def window_columns(recipe: Recipe, scores: Mapping[str, np.ndarray], windows: int) -> dict[str, np.ndarray]:
-    """Every field of the recipe's scorers over the windows, NaN where nothing was measured."""
+    """Every field of the recipe's scorers over the windows, and their combination; NaN where nothing was measured."""
     names = [item.name for name in recipe.scorers for item in SCORERS[name].writes]
     columns = {name: np.full(windows, np.nan) for name in names}
     for name, values in columns.items():
         found = scores.get(name)
         if found is not None:
             values[: len(found)] = found[:windows]
+    if recipe.combine is not None:
+        columns[RIGHT] = combined(recipe.combine, columns)
     return columns
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from v2a_data.curate.rules import Rules
+from v2a_data.recipe import RIGHT
 
 LEVELS = np.linspace(-2, 6, 65)
 _FEWEST = 3
@@ -50,7 +51,7 @@ def thresholds(rules: Rules) -> tuple[Threshold, ...]:
     """The thresholds of `keep` that votes can move, in the order of its conditions."""
     found = {}
     for conjunct in rules.conjuncts:
-        parts = _parts(conjunct.node)
+        parts = compared(conjunct.node)
         if parts is not None:
             field, up, constant = parts
             aspect = _aspect(field, up)
@@ -61,11 +62,11 @@ def thresholds(rules: Rules) -> tuple[Threshold, ...]:
 
 def _aspect(field: str, up: bool) -> str | None:
     if up:
-        return {"seen": "seen", "heard": "heard", "heard_text": "heard"}.get(field)
-    return None if field in ("seen", "heard", "heard_text") else field
+        return {"seen": "seen", "heard": "heard", "heard_text": "heard", RIGHT: RIGHT}.get(field)
+    return None if field in ("seen", "heard", "heard_text", RIGHT) else field
 
 
-def _parts(node: ast.AST) -> tuple[str, bool, ast.expr] | None:
+def compared(node: ast.AST) -> tuple[str, bool, ast.expr] | None:
     """Field, direction and number of a plain comparison; null for any other node."""
     if not isinstance(node, ast.Compare) or len(node.ops) != 1:
         return None
@@ -86,7 +87,7 @@ def moved(rules: Rules, values: Mapping[Threshold, float]) -> Rules:
     nodes = copy.deepcopy(rules.nodes)
     for node in nodes.values():
         for item in ast.walk(node):
-            parts = _parts(item)
+            parts = compared(item)
             if parts is not None and parts[:2] in by_key and ast.unparse(item) in keep:
                 _set_number(item, by_key[parts[:2]])
     return Rules(nodes)
@@ -117,19 +118,21 @@ def fit_curve(scores: np.ndarray, fine: np.ndarray, up: bool) -> Curve | None:
     mean = float(np.mean(scores))
     x = np.stack([np.ones(len(scores)), (scores - mean) / spread], axis=1)
     target = np.where(fine, (count + 1) / (count + 2), 1 / (len(fine) - count + 2))
-    beta = _newton(x, target)
+    beta = newton(x, target, np.full(2, 1e-6))
     slope = float(beta[1]) / spread
     if (slope > 0) != up or slope == 0:
         return None
     return Curve(float(beta[0]) - slope * mean, slope, float(scores.min()), float(scores.max()))
 
 
-def _newton(x: np.ndarray, target: np.ndarray) -> np.ndarray:
+def newton(x: np.ndarray, target: np.ndarray, ridge: np.ndarray) -> np.ndarray:
+    """Coefficients of a logistic regression of `target (n,)` in 0..1 on `x (n, k)`, each pulled to 0 by its `ridge`."""
     beta = np.zeros(x.shape[1])
     for _ in range(100):
         p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
         weight = np.maximum(p * (1 - p), 1e-6)
-        step = np.linalg.solve((x * weight[:, None]).T @ x + 1e-6 * np.eye(x.shape[1]), x.T @ (target - p))
+        slope = x.T @ (target - p) - ridge * beta
+        step = np.linalg.solve((x * weight[:, None]).T @ x + np.diag(ridge + 1e-9), slope)
         beta = beta + np.clip(step, -5, 5)
         if np.abs(step).max() < 1e-9:
             break
