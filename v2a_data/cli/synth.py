@@ -102,13 +102,23 @@ def _range(text: str) -> tuple[float, float]:
     return low, high
 
 
+def _served(out: Path, address: str) -> list[str]:
+    """What to say of a served world, with a command that fetches from it."""
+    paths = {"label_url": "2/j/v/{mid}.js", "lookup_url": "2/j/i/{prefix}/{id}.js", "watch_url": "media/{id}.mp4"}
+    sets = " ".join(f"--set source.{key}={address}/{path}" for key, path in paths.items())
+    return [
+        f"serving {out} at {address}; Ctrl-C ends it",
+        f"v2a-data fetch --recipe demo --label Dog --set fetch.target_videos=10 {sets}",
+    ]
+
+
 def _serve(out: Path, port: int, misbehave: str | None, seed: int, common: Common) -> int:
     from v2a_data.engine import pause, stop_signals
     from v2a_data.synthetic.server import Misbehaviour, parse_misbehaviour, serve_world
 
     bad = Misbehaviour(parse_misbehaviour(misbehave), seed) if misbehave else None
     with serve_world(out, port, misbehave=bad) as address, stop_signals() as stop:
-        common.console.result({"address": address}, f"serving {out} at {address}; Ctrl-C ends it")
+        common.console.result({"address": address}, "\n".join(_served(out, address)))
         while not stop.asked:
             pause(3600.0)
     return ExitCode.OK
