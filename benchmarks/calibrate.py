@@ -102,10 +102,13 @@ def combination(judged: Judged, world: Population, rules: Rules) -> tuple[Judged
     section = fit_combination(learn.columns, learn.right, tuple(SHARES))
     if section is None:
         return judged, world.columns, rules
-    texts = combined_rules(rules, RULES, tuple(section.weights))
     columns = {**judged.columns, RIGHT: combined(section, judged.columns)}
     everything = {**world.columns, RIGHT: combined(section, world.columns)}
-    return replace(judged, columns=columns), everything, parse_rules(texts, (*SHARES, RIGHT), where="rules")
+    return (
+        replace(judged, columns=columns),
+        everything,
+        parse_rules(combined_rules(RULES), (*SHARES, RIGHT), where="rules"),
+    )
 
 
 def measure(separation: float, draws: int, count: int, seed: int, *, combine: bool) -> dict[str, Any]:

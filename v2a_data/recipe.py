@@ -447,9 +447,10 @@ def _check_combination(recipe: Recipe, where: str) -> None:
     if recipe.combine is None:
         return
     known = [name for name in recipe.fields if name != RIGHT]
-    for name, weight in (("intercept", recipe.combine.intercept), *recipe.combine.weights.items()):
-        if name != "intercept" and name not in known:
+    for name in recipe.combine.weights:
+        if name not in known:
             raise UsageError(f"{where}.combine.weights: no scorer writes {name!r}; {nearest(name, known)}")
+    for name, weight in (("intercept", recipe.combine.intercept), *recipe.combine.weights.items()):
         if not math.isfinite(weight):
             raise UsageError(f"{where}.combine.{name}: a finite number, got {weight}")
     if not recipe.combine.weights:

@@ -52,16 +52,12 @@ def test_the_weights_are_those_of_ridge_regression() -> None:
     assert fit_combination(columns, np.ones(200, bool), ("seen", "heard")) is None
 
 
-def test_one_condition_takes_the_place_of_those_that_were_combined() -> None:
-    rules = {
-        "grounded": "seen >= 0.6 and 0.4 <= heard",
-        "keep": "grounded and voice <= 0.3 and (music <= 0.4 or talk <= 0.1)",
-    }
-    made = build_recipe({**TABLE, "rules": rules}, "r")
-    assert combined_rules(recipe_rules(made), made.rules, ("seen", "heard")) == {
-        "grounded": "seen >= 0.6 and 0.4 <= heard",
-        "keep": "(voice <= 0.3) and (music <= 0.4 or talk <= 0.1) and right >= 0.5",
-    }
+def test_the_recipes_own_conditions_stay() -> None:
+    rules = {"grounded": "seen >= 0.6 or heard >= 0.9", "keep": "grounded or voice <= 0.3"}
+    new = combined_rules(rules)
+    assert new == {**rules, "keep": "(grounded or voice <= 0.3) and right >= 0.5"}
+    made = build_recipe({**TABLE, "combine": COMBINE, "rules": new}, "r")
+    assert [item.text for item in recipe_rules(made).conjuncts] == ["grounded or voice <= 0.3", "right >= 0.5"]
 
 
 def test_a_recipe_with_a_combination_is_another_one_and_comes_back_equal(tmp_path: Path) -> None:
@@ -78,6 +74,7 @@ def test_a_recipe_with_a_combination_is_another_one_and_comes_back_equal(tmp_pat
     [
         ({"intercept": 0.0, "weights": {"sen": 1.0}}, "no scorer writes 'sen'; did you mean 'seen'"),
         ({"intercept": 0.0, "weights": {"right": 1.0}}, "no scorer writes 'right'"),
+        ({"intercept": 0.0, "weights": {"seen": 1.0, "intercept": 1.0}}, "no scorer writes 'intercept'"),
         ({"intercept": 0.0, "weights": {"seen": float("inf")}}, "combine.seen: a finite number"),
         ({"intercept": 0.0, "weights": {}}, "combines nothing"),
         ({"intercept": 0.0, "weight": {}}, "unknown key 'weight'; did you mean 'weights'"),
@@ -103,7 +100,8 @@ def test_votes_combine_scores_and_the_promise_is_about_that(tmp_path: Path) -> N
         weights = promise.recipe.combine.weights
         assert {name: weight > 0 for name, weight in weights.items()} == {"seen": True, "heard": True, "voice": False}
         assert promise.recipe.rules["grounded"] == RECIPE.rules["grounded"]
-        assert promise.recipe.rules["keep"].startswith("right >= ")
+        assert promise.recipe.rules["keep"].startswith("(grounded and voice <= 0.5) and right >= ")
+        assert [item.field for item in promise.outcome.values] == ["right"]
         assert promise.outcome.promised
         assert promise.recipe.calibration is not None
         assert promise.recipe.calibration.decides == promise.recipe.decides

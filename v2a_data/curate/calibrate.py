@@ -149,9 +149,10 @@ def choose_and_test(judged: Judged, rules: Rules, precision: float, confidence: 
 
 
 def fit(learn: Judged, rules: Rules) -> dict[Threshold, Curve]:
-    """Curves of the thresholds on which the votes tell something."""
+    """Curves of the thresholds on which the votes tell something; where scores are combined, of that one alone."""
     curves = {}
-    for item in thresholds(rules):
+    found = thresholds(rules)
+    for item in [item for item in found if item.field == RIGHT] or found:
         votes = learn.right.astype(float) if item.aspect == RIGHT else learn.aspects.get(item.aspect)
         if votes is None:
             continue

@@ -1,16 +1,15 @@
 """A logistic combination of scores: one more field, `right`, that rules can name.
 
 `right = 1 / (1 + exp(-(intercept + sum of weight · score)))`, null where one of its scores is null. Where several
-scores each tell a little, one threshold on it keeps more right windows than a threshold on each (`v2a-data calibrate
---combine logistic`). The weights stand in the recipe's `[combine]`, per unit of each score as it is measured.
+scores each tell a little, one threshold on it loses fewer right windows than stricter thresholds on each (`v2a-data
+calibrate --combine logistic`). The weights stand in the recipe's `[combine]`, per unit of each score as it is measured.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from v2a_data.curate.rules import Rules
-from v2a_data.curate.thresholds import compared, newton, thresholds
+from v2a_data.curate.thresholds import newton
 from v2a_data.recipe import RIGHT, CombineSection
 
 # Pulls weights of scores in units of their spread towards 0: votes are few, and scores that never err would have none.
@@ -49,8 +48,10 @@ def fit_combination(
     return CombineSection(intercept, weights)
 
 
-def combined_rules(rules: Rules, written: Mapping[str, str], fields: Sequence[str]) -> dict[str, str]:
-    """The rules with one condition on `right` in the place of those on the combined scores; other rules as written."""
-    moved = {(item.field, item.up) for item in thresholds(rules) if item.field in fields}
-    rest = [item.text for item in rules.conjuncts if (compared(item.node) or ("", False))[:2] not in moved]
-    return {**written, "keep": " and ".join([*map("({})".format, rest), f"{RIGHT} >= 0.5"])}
+def combined_rules(written: Mapping[str, str]) -> dict[str, str]:
+    """The rules with one more condition on `keep`.
+
+    The recipe's own conditions stay: votes were drawn by them, so that what they drop is known from a few heavy votes
+    alone, and a promise about it would not hold.
+    """
+    return {**written, "keep": f"({written['keep']}) and {RIGHT} >= 0.5"}

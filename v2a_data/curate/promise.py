@@ -105,9 +105,7 @@ def _combine(recipe: Recipe, rules: Rules, evidence: Evidence) -> tuple[Recipe, 
     section = fit_combination(learn.columns, learn.right, fields)
     if section is None:
         raise UsageError(f"recipe {recipe.name}: the votes do not tell how to combine {', '.join(fields)}")
-    new = dataclasses.replace(
-        recipe, combine=section, rules=combined_rules(rules, recipe.rules, tuple(section.weights)), calibration=None
-    )
+    new = dataclasses.replace(recipe, combine=section, rules=combined_rules(recipe.rules), calibration=None)
     columns = {**judged.columns, RIGHT: combined(section, judged.columns)}
     return new, dataclasses.replace(evidence, judged=dataclasses.replace(judged, columns=columns))
 
