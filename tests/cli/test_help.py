@@ -48,7 +48,7 @@ COMMANDS = {
     ("v2a-data", "fetch"): {"--label", "--source", "--input", "--ids-only", "--ids-file", "--url", "--manifest", "--limit", "--keep-media", "--max-downloads", "--license", "--retry", "--cookies", "--dry-run", "--force"},
     ("v2a-data", "curate"): {"--only", "--models", "--dry-run", "--force"},
     ("v2a-data", "votes"): {"--import", "--format", "--export", "--sample", "--seed", "--out", "--dry-run", "--force"},
-    ("v2a-data", "calibrate"): {"--precision", "--confidence", "--out", "--dry-run", "--force"},
+    ("v2a-data", "calibrate"): {"--precision", "--confidence", "--combine", "--out", "--dry-run", "--force"},
     ("v2a-data", "shard"): {"--samples-per-shard", "--text", "--keep-media", "--dry-run", "--force"},
     ("v2a-data", "verify"): {"--deep", "--seed"},
     ("v2a-data", "remove"): {"--ids", "--ids-file", "--channel", "--dry-run"},

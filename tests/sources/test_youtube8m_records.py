@@ -140,6 +140,7 @@ def test_what_does_not_fit_the_route_is_said(site: Site, tmp_path: Path) -> None
         (record(example(id=[b"abcd"], labels=[b"Dog"])), "labels that YouTube-8M does not have"),
         (video("abcd", 3) + record(b"\xff\xff"), "record 1: a number that is cut short"),
     ],
+    ids=["long id", "two ids", "id a number", "id a path", "label 3862", "label -1", "label a word", "cut short"],
 )
 def test_damaged_shards_are_refused(body: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "x.tfrecord").write_bytes(body)
