@@ -88,6 +88,7 @@ def test_leftovers_of_killed_runs_go(tmp_path: Path) -> None:
     leftover = tmp_path / ".tmp-0123"
     leftover.mkdir()
     (leftover / "model.safetensors").write_bytes(b"half")
+    checkpoint.tidy(tmp_path)
     assert checkpoint.latest(tmp_path).step == 5  # type: ignore[union-attr]
     assert not leftover.exists()
 

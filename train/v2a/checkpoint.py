@@ -1,8 +1,10 @@
 """Checkpoints: safetensors and JSON only, written beside the old one and then named.
 
-checkpoints/<name>/step-000100/model.safetensors   parameters and buffers
+checkpoints/<name>/step-000100/model.safetensors     parameters and buffers
                               optimizer.safetensors
+                              average.safetensors   averaged weights, where they are kept
                               state.json            step, cursor, configuration, hash of the shards
+                  /best-000100/…                    the step that was best on the validation split
 """
 
 import json
@@ -40,51 +42,100 @@ class Checkpoint:
         """The optimizer's tensors."""
         return _load(self.folder / "optimizer.safetensors")
 
+    def average(self) -> dict[str, Tensor]:
+        """The averaged weights; empty where none are kept."""
+        path = self.folder / "average.safetensors"
+        return _load(path) if path.is_file() else {}
 
-def save(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Checkpoint:
+    def weights(self) -> dict[str, Tensor]:
+        """What to generate with: parameters and buffers, averaged ones in their place."""
+        return self.model() | self.average()
+
+
+def save(
+    folder: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: dict[str, Any],
+    average: dict[str, Tensor] | None = None,
+) -> Checkpoint:
     """Write a checkpoint of `state["step"]`; the two newest are kept."""
+    files = {"model.safetensors": module.state_dict(), "optimizer.safetensors": flatten(optimizer)}
+    if average:
+        files["average.safetensors"] = average
+    found = _write(folder, f"step-{state['step']:06d}", files, state)
+    for old in _named(folder, "step")[:-_KEPT]:
+        shutil.rmtree(old)
+    return found
+
+
+def save_best(folder: Path, module: nn.Module, state: dict[str, Any]) -> Checkpoint:
+    """Keep the module as the best so far; it has the weights that were validated."""
+    found = _write(folder, f"best-{state['step']:06d}", {"model.safetensors": module.state_dict()}, state)
+    for old in _named(folder, "best"):
+        if old != found.folder:
+            shutil.rmtree(old)
+    return found
+
+
+def _write(folder: Path, name: str, files: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Checkpoint:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".tmp-{uuid.uuid4().hex}"
     temporary.mkdir()
     try:
-        tensors = {name: value.detach().contiguous().cpu() for name, value in module.state_dict().items()}
-        save_file(tensors, temporary / "model.safetensors")
-        save_file(flatten(optimizer), temporary / "optimizer.safetensors")
+        for file, tensors in files.items():
+            save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary / file)
         (temporary / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         sync_folder(temporary)
-        final = folder / f"step-{state['step']:06d}"
+        final = folder / name
         if final.exists():
             shutil.rmtree(final)
         temporary.rename(final)
         sync_folder(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for old in _steps(folder)[:-_KEPT]:
-        shutil.rmtree(old)
     return Checkpoint(final, state)
 
 
-def latest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint, null without any. Leftovers of killed runs are removed."""
-    if not folder.is_dir():
-        return None
+def tidy(folder: Path) -> None:
+    """Remove leftovers of killed runs, and a best one of steps that are done again."""
     for leftover in folder.glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    steps = _steps(folder)
-    if not steps:
+    found = latest(folder)
+    for best in _named(folder, "best"):
+        if found is None or _step(best) > found.step:
+            shutil.rmtree(best)
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint, null without any."""
+    return _newest(folder, "step")
+
+
+def best(folder: Path) -> Checkpoint | None:
+    """The one that was best on the validation split, null where nothing was validated."""
+    return _newest(folder, "best")
+
+
+def _newest(folder: Path, kind: str) -> Checkpoint | None:
+    found = _named(folder, kind)
+    if not found:
         return None
     try:
-        state = json.loads((steps[-1] / "state.json").read_text(encoding="utf-8"))
+        state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise FatalError(f"{steps[-1]}: {error}", hint="remove this checkpoint; the one before is used then") from None
-    return Checkpoint(steps[-1], state)
+        raise FatalError(f"{found[-1]}: {error}", hint="remove this checkpoint; the one before is used then") from None
+    return Checkpoint(found[-1], state)
 
 
 def require(folder: Path, command: str) -> Checkpoint:
-    """The newest checkpoint. Raises `MissingToolError` naming the command that makes one."""
-    found = latest(folder)
+    """The best checkpoint, or the newest where none was validated.
+
+    Raises `MissingToolError` naming the command that makes one.
+    """
+    found = best(folder) or latest(folder)
     if found is None:
         raise MissingToolError(f"{folder} holds no checkpoint", hint=f"run `{command}` first")
     return found
@@ -122,7 +173,10 @@ def _load(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _steps(folder: Path) -> list[Path]:
-    found = (path for path in folder.glob("step-*") if (path / "state.json").is_file())
-    # By number: from a million steps on the names are longer.
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+def _named(folder: Path, kind: str) -> list[Path]:
+    """Finished checkpoints of a kind by step: from a million steps on the names are longer."""
+    return sorted((path for path in folder.glob(f"{kind}-*") if (path / "state.json").is_file()), key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])

@@ -4,11 +4,24 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
+from v2a.precision import Precision
 from v2a_data import resources
 from v2a_data.errors import UsageError, nearest
 from v2a_data.recipe import build, merge, read_table
 
-_LOWEST = {"steps": 1, "batch": 1, "lr": 0, "warmup_steps": 0, "weight_decay": 0, "clip_norm": 0, "save_every": 1}
+_LOWEST = {
+    "steps": 1,
+    "batch": 1,
+    "accumulate": 1,
+    "lr": 0,
+    "warmup_steps": 0,
+    "weight_decay": 0,
+    "clip_norm": 0,
+    "weights_ema": 0,
+    "save_every": 1,
+    "validate_every": 0,
+    "patience": 0,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +41,28 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Optimisation:
-    """How long and how fast: `lr` is Adam's after a linear warm-up, with cosine decay to a tenth."""
+    """How long and how fast.
+
+    `batch` is the clips of one step over all processes, taken in `accumulate` parts. `lr` is AdamW's after a linear
+    warm-up; `cosine` and `linear` fall to a tenth of it. `weights_ema` is the decay of the averaged weights, 0 for
+    none. Validated every `validate_every` steps (0: never); the training ends after `patience` validations in a
+    row that were no better (0: never). `compile` null: on GPUs.
+    """
 
     steps: int = 20000
     batch: int = 2
+    accumulate: int = 1
     lr: float = 3e-4
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_steps: int = 100
     weight_decay: float = 0.0
     clip_norm: float = 1.0
+    weights_ema: float = 0.0
+    precision: Precision = "auto"
+    compile: bool | None = None
     save_every: int = 500
+    validate_every: int = 500
+    patience: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +80,15 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Everything `v2a train` needs beside the shards; without `labels`, all of theirs are trained on and judged."""
+    """Everything `v2a train` needs beside the shards; without `labels`, all of theirs are trained on and judged.
+
+    `deterministic` refuses operations whose result varies from run to run on a GPU, at some cost in speed.
+    """
 
     config: str | None = None
     seed: int = 0
+    deterministic: bool = False
+    trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ("tensorboard",)
     labels: tuple[str, ...] = ()
     form: Literal["tied", "literal"] = "tied"
     view: View = field(default_factory=View)
@@ -97,3 +128,12 @@ def _check(config: TrainConfig) -> None:
             value = getattr(stage.optimisation, key)
             if value < low:
                 raise UsageError(f"train.{name}.optimisation.{key}: at least {low:g}, got {value:g}")
+        _check_parts(name, stage.optimisation)
+
+
+def _check_parts(name: str, settings: Optimisation) -> None:
+    where = f"train.{name}.optimisation"
+    if settings.batch % settings.accumulate:
+        raise UsageError(f"{where}.accumulate: {settings.accumulate} parts of a batch of {settings.batch}")
+    if settings.weights_ema >= 1:
+        raise UsageError(f"{where}.weights_ema: below 1, got {settings.weights_ema:g}")

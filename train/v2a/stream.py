@@ -31,6 +31,11 @@ class Crops:
     frames: np.ndarray
     sound: np.ndarray
 
+    def part(self, first: int, stop: int) -> "Crops":
+        """The crops from `first` to before `stop`."""
+        here = slice(first, stop)
+        return Crops(self.keys[here], self.labels[here], self.start_frames[here], self.frames[here], self.sound[here])
+
 
 @dataclass
 class Cursor:

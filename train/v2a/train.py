@@ -1,7 +1,9 @@
 """The two trainings of seed paper 000: the VQ-VAE first, then the audio decoder on its frozen codes."""
 
+import os
 import sys
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,16 @@ from v2a import checkpoint, loop
 from v2a.codes import CodeCache
 from v2a.colour import rgb
 from v2a.config import Optimisation, Stage, TrainConfig, View
+from v2a.card import write_card
 from v2a.decode import Form
+from v2a.held_out import HeldOutSound, HeldOutVideo
+from v2a.journal import open_trackers
 from v2a.models import MODELS
-from v2a.models.base import Batch, CodeShape, Loss, SoundDecoder, VideoEncoder, count_parameters
+from v2a.models.base import Batch, CodeShape, SoundDecoder, VideoEncoder, count_parameters
+from v2a.ranks import Ranks, alone
 from v2a.ring import SampleSource
 from v2a.stream import Crops, ShardStream, shard_source
+from v2a.validation import Validation
 from v2a_data.console import Console
 from v2a_data.errors import FatalError, UsageError
 from v2a_data.recipe import build, digest, to_table
@@ -27,7 +34,7 @@ _BYTES_PER_PARAMETER = 16  # weight, gradient and Adam's two moments, float32
 
 @dataclass(frozen=True)
 class Context:
-    """Where and with what a training runs."""
+    """Where and with what a training runs; `watch` sees each validation and may raise to end it."""
 
     config: TrainConfig
     shards: ShardSet
@@ -35,10 +42,12 @@ class Context:
     workers: int
     console: Console
     force: bool
+    ranks: Ranks = field(default_factory=alone)
+    watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None
 
     @property
     def device(self) -> torch.device:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return self.ranks.device
 
     @property
     def form(self) -> Form:
@@ -69,19 +78,23 @@ def decoder_name(config: TrainConfig) -> str:
 def train_vqvae(context: Context) -> loop.Trained:
     """Train the video encoder; goes on from its newest checkpoint."""
     stage, form = context.config.vqvae, context.form
-    torch.manual_seed(context.config.seed)
+    seed_all(context.config)
     model = new_vqvae(stage)
     frames = crop_frames(stage, context.config)
     memory = model.activation_bytes(stage.optimisation.batch, frames, form.height, form.width)
     preflight(stage.model, count_parameters(model), memory, context)
     model = model.to(context.device)
 
-    def loss(crops: Crops) -> Loss:
-        return model.loss(to_batch(crops, form, context.device))
+    def inputs(crops: Crops) -> tuple[Any, ...]:
+        # Keys and labels would make every batch another program to a compiler.
+        return (replace(to_batch(crops, form, context.device), keys=(), labels=()),)
 
-    entries = context.shards.split("train")
-    source = shard_source(context.shards, entries, form, context.workers)
-    return _train(context, stage.model, stage, model, loss, model.complaint, frames, {}, source)
+    validation = None
+    if context.shards.split("validation"):
+        validation = Validation(HeldOutVideo(model, context.shards, form, frames), ("psnr_db",))
+    source = shard_source(context.shards, context.shards.split("train"), form, context.workers)
+    part = _Part(stage.model, stage, model, inputs, model.complaint, frames, validation)
+    return _train(context, part, source, {})
 
 
 def train_decoder(context: Context) -> loop.Trained:
@@ -91,66 +104,117 @@ def train_decoder(context: Context) -> loop.Trained:
     shape = code_shape(encoder, context.config)
     config = decoder_config(context.config)
     model_class: type[SoundDecoder] = MODELS[stage.model]
+    name = decoder_name(context.config)
     parameters = model_class.parameters_of(config, shape)
     memory = model_class.activation_bytes(config, shape, stage.optimisation.batch)
-    preflight(decoder_name(context.config), parameters, memory, context)
-    torch.manual_seed(context.config.seed)
+    preflight(name, parameters, memory, context)
+    seed_all(context.config)
     model = model_class(config, shape).to(context.device)
+    cache = _cached(context, encoder, found)
 
-    entries = context.shards.split("train")
-    cache = CodeCache.build(
-        encoder,
-        context.shards,
-        entries,
-        form,
-        context.checkpoints / context.config.vqvae.model,
-        found,
-        context.workers,
-        context.console,
-    )
-
-    def loss(crops: Crops) -> Loss:
+    def inputs(crops: Crops) -> tuple[Any, ...]:
         codes = torch.from_numpy(crops.frames).to(context.device).long()
         sound = torch.from_numpy(crops.sound).to(context.device)
-        return model.loss(encoder.lookup(codes), sound)
+        return encoder.lookup(codes), sound
 
-    more = encoder_mark(found)
-    name = decoder_name(context.config)
-    return _train(context, name, stage, model, loss, lambda parts: None, shape.frames, more, cache)
+    validation = None
+    if context.shards.split("validation"):
+        held_out = HeldOutSound(model, encoder, context.shards, form, stage.optimisation.batch)
+        validation = Validation(held_out, ("swap_auc_in_class", "swap_auc"))
+    part = _Part(name, stage, model, inputs, lambda parts: None, shape.frames, validation)
+    return _train(context, part, cache, encoder_mark(found))
 
 
-def _train(
-    context: Context,
-    name: str,
-    stage: Stage,
-    model: nn.Module,
-    loss: Any,
-    complaint: Any,
-    frames: int,
-    more: dict[str, Any],
-    source: SampleSource,
-) -> loop.Trained:
-    settings: Optimisation = stage.optimisation
+def _cached(context: Context, encoder: VideoEncoder, found: checkpoint.Checkpoint) -> CodeCache:
+    """The training set as codes: made by rank 0, read by all."""
+
+    def build() -> CodeCache:
+        return CodeCache.build(
+            encoder,
+            context.shards,
+            context.shards.split("train"),
+            context.form,
+            context.checkpoints / context.config.vqvae.model,
+            found,
+            context.workers,
+            context.console,
+        )
+
+    if context.ranks.leads:
+        cache = build()
+        context.ranks.wait()
+        return cache
+    context.ranks.wait()
+    return build()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the two trainings, as `_train` takes it."""
+
+    name: str
+    stage: Stage
+    model: nn.Module
+    inputs: Callable[[Crops], tuple[Any, ...]]
+    complaint: Callable[[dict[str, float]], str | None]
+    frames: int
+    validation: Validation | None
+
+
+def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, Any]) -> loop.Trained:
+    config, settings, ranks = context.config, part.stage.optimisation, context.ranks
     about = {
-        "model": name,
-        "options": to_table(stage.options),
-        "view": to_table(context.config.view),
+        "model": part.name,
+        "options": to_table(part.stage.options),
+        "view": to_table(config.view),
         "optimisation": to_table(settings),
-        "crop_frames": frames,
-        "seed": context.config.seed,
+        "crop_frames": part.frames,
+        "seed": config.seed,
         "shards": context.data_hash(),
         **more,
     }
-    training = loop.Training(name, model, loss, settings, context.checkpoints / name, about, complaint)
+    folder = context.checkpoints / part.name
+    training = loop.Training(
+        part.name,
+        part.model,
+        part.inputs,
+        settings,
+        folder,
+        about,
+        part.complaint,
+        part.validation,
+        lambda step: open_trackers(config.trackers, folder, f"{part.name}-{digest(about)[:8]}", step, about),
+        context.watch,
+        ranks,
+    )
     try:
-        optimizer, step, cursor, recent = loop.start(training, force=context.force)
+        trainer = loop.Trainer(training, context.console, force=context.force)
     except BaseException:
         source.close()
         raise
     entries = context.shards.split("train")
-    stream = ShardStream(source, entries, frames, settings.batch, context.config.seed, cursor=cursor)
+    stream = ShardStream(
+        source,
+        entries,
+        part.frames,
+        settings.batch,
+        config.seed,
+        cursor=trainer.cursor,
+    )
     with stream:
-        return loop.run(training, optimizer, step, recent, stream, context.console)
+        trained = trainer.run(stream)
+    if ranks.leads:
+        write_card(folder, part.model, trained, about, context.shards)
+    return trained
+
+
+def seed_all(config: TrainConfig) -> None:
+    """Seed every generator; with `deterministic`, refuse operations whose result varies from run to run."""
+    torch.manual_seed(config.seed)
+    torch.use_deterministic_algorithms(config.deterministic)
+    torch.backends.cudnn.benchmark = not config.deterministic
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def encoder_mark(found: checkpoint.Checkpoint) -> dict[str, Any]:
@@ -170,7 +234,7 @@ def load_vqvae(
     """The trained video encoder, with the options it was trained with. Raises `MissingToolError` before it was."""
     found = checkpoint.require(checkpoints / config.vqvae.model, "v2a train vqvae")
     model = new_vqvae(replace(config.vqvae, options=found.state["about"]["options"]))
-    model.load_state_dict(found.model())
+    model.load_state_dict(found.weights())
     return model.to(device).eval().requires_grad_(False), found
 
 
@@ -200,7 +264,7 @@ def load_decoder(
     )
     model_class: type[SoundDecoder] = MODELS[config.decoder.model]
     model = model_class(decoder_config(config), code_shape(encoder, config))
-    model.load_state_dict(found.model())
+    model.load_state_dict(found.weights())
     return model.to(device).eval().requires_grad_(False), config.view
 
 

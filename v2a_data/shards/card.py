@@ -142,7 +142,7 @@ def _yaml(value: object) -> str:
     return json.dumps(clean_text(value), ensure_ascii=False) if isinstance(value, str) else json.dumps(value)
 
 
-def _md(text: str, limit: int = 300) -> str:
+def md(text: str, limit: int = 300) -> str:
     """Text in Markdown that stays text: no markup, no HTML, no table border."""
     return _SPECIAL.sub(r"\\\1", html.escape(clean_text(text, limit), quote=False)) or "–"
 
@@ -183,7 +183,7 @@ def _front(facts: _Facts) -> list[str]:
 def card(facts: _Facts) -> str:
     """The text of `README.md`."""
     recipe = facts.recipe
-    title = f"# {_md(recipe.name)}"
+    title = f"# {md(recipe.name)}"
     stamp = [f"> **{STAMP}**", ""] if facts.not_for_use else []
     stamp += [f"> **{LEAKY}**", ""] if facts.recipe.leaky else []
     parts = [
@@ -217,7 +217,7 @@ def _about(facts: _Facts) -> list[str]:
 
 def _seconds(clips: ClipsSection) -> str:
     """Lengths of clips in words."""
-    others = [f"{seconds:g} s for {_md(label)}" for label, seconds in clips.label_seconds.items()]
+    others = [f"{seconds:g} s for {md(label)}" for label, seconds in clips.label_seconds.items()]
     return ", ".join([f"{clips.seconds:g} s", *others])
 
 
@@ -233,17 +233,17 @@ def _how(facts: _Facts) -> list[str]:
     ]
     if recipe.rules:
         lines += ["| rule | expression |", "|---|---|"]
-        lines += [f"| {_md(name)} | {_md(text, 500)} |" for name, text in recipe.rules.items()]
+        lines += [f"| {md(name)} | {md(text, 500)} |" for name, text in recipe.rules.items()]
     else:
         lines += ["No rules: every whole clip was kept."]
     lines.append("")
     if recipe.scorers:
         lines += ["| scorer | licence |", "|---|---|"]
-        lines += [f"| {_md(name)} | {_md(SCORERS[name].licence)} |" for name in recipe.scorers]
+        lines += [f"| {md(name)} | {md(SCORERS[name].licence)} |" for name in recipe.scorers]
         lines.append("")
     if facts.models:
         lines += ["| model | licence |", "|---|---|"]
-        lines += [f"| {_md(text)} | {_md(licence)} |" for text, licence in facts.models]
+        lines += [f"| {md(text)} | {md(licence)} |" for text, licence in facts.models]
         lines.append("")
     return lines
 
@@ -254,7 +254,7 @@ def _counts(facts: _Facts) -> list[str]:
     lines = ["## Counts", "", f"| {' | '.join(header)} |", "|---|" + "---:|" * 4]
     for label in labels[:_MOST_LABELS]:
         numbers = [facts.counts[label, split] for split in SPLITS]
-        lines.append(f"| {_md(label)} | {' | '.join(map(str, [*numbers, sum(numbers)]))} |")
+        lines.append(f"| {md(label)} | {' | '.join(map(str, [*numbers, sum(numbers)]))} |")
     if len(labels) > _MOST_LABELS:
         lines.append(f"| … and {len(labels) - _MOST_LABELS} more | | | | |")
     totals = [facts.splits[split] for split in SPLITS]
@@ -287,7 +287,7 @@ def _formats(facts: _Facts) -> list[str]:
 
 
 def _limits(facts: _Facts) -> list[str]:
-    notes = [f"- {_md(SOURCES[name].note, 500)}" for name in facts.sources]
+    notes = [f"- {md(SOURCES[name].note, 500)}" for name in facts.sources]
     return [
         "## Known limits",
         "",
@@ -310,7 +310,7 @@ def _duplicates(facts: _Facts) -> str:
 
 def _rights(facts: _Facts) -> list[str]:
     sources = [
-        f"- labels and ids from {_code(name)}: {_md(SOURCES[name].licence)}. {_md(SOURCES[name].citation, 500)}"
+        f"- labels and ids from {_code(name)}: {md(SOURCES[name].licence)}. {md(SOURCES[name].citation, 500)}"
         for name in facts.sources
     ]
     owners = (

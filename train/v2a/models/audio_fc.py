@@ -85,12 +85,12 @@ class AudioFc(SoundDecoder):
         """`values` (B, dim, T, h, w) against `sound` (B, samples)."""
         if self.config.form == "literal":
             error = F.mse_loss(self.waveform(values), torch.tanh(sound))
-            return Loss(error, {"waveform_mse": float(error.detach())})
+            return Loss(error, {"waveform_mse": error.detach()})
         target = self._log_magnitudes(sound)
         if self.training and not self.level_started:
             self._start(target)
         error = F.mse_loss(self._standardised(values), (target - self.level) / self.spread)
-        return Loss(error, {"log_magnitude_mse": float(error.detach())})
+        return Loss(error, {"log_magnitude_mse": error.detach()})
 
     def waveform(self, values: Tensor) -> Tensor:
         """Literal form: `(B, dim, T, h, w)` of one window → `(B, samples)`, the tanh of the sound."""

@@ -27,10 +27,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss to minimise and figures to show beside it."""
+    """The loss to minimise and figures to show beside it, left on the device: reading one waits for it."""
 
     total: Tensor
-    parts: dict[str, float]
+    parts: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,10 @@ class VideoEncoder(nn.Module, ABC):
     @abstractmethod
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes `(B, T, h, w)` → values `(B, dim, T, h, w)`."""
+
+    @abstractmethod
+    def decode(self, values: Tensor, frames: int, height: int, width: int) -> Tensor:
+        """Values `(B, dim, T, h, w)` → video `(B, 3, frames, height, width)` in 0..1."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Loss:

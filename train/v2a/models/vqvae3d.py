@@ -114,10 +114,10 @@ class Vqvae3d(VideoEncoder):
             + (weights.codebook_weight * out.quantized.codebook_loss if weights.update == "gradient" else 0.0)
         )
         parts = {
-            "reconstruction": float(error.detach()),
-            "psnr_db": float(-10 * torch.log10(error.detach().clamp_min(1e-10))),
-            "codebook": float(out.quantized.codebook_loss.detach()),
-            "perplexity": float(out.quantized.perplexity),
+            "reconstruction": error.detach(),
+            "psnr_db": -10 * torch.log10(error.detach().clamp_min(1e-10)),
+            "codebook": out.quantized.codebook_loss.detach(),
+            "perplexity": out.quantized.perplexity.detach(),
         }
         return Loss(total, parts)
 
