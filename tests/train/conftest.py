@@ -20,6 +20,7 @@ from v2a_data.shards.read import ShardSet
 
 # Tiny training through the commands: seconds, not quality.
 TINY_SETS = (
+    "train.trackers=[]",
     "train.view.width=32",
     "train.view.height=20",
     "train.view.seconds=0.64",

@@ -29,6 +29,7 @@ SHARD_FPS = Fraction(25)
 LENGTHS = (60, 61, 75, 50, 83)
 
 TINY: dict[str, Any] = {
+    "trackers": [],
     "view": {"width": 64, "height": 36, "fps": "25/2", "seconds": 0.64},
     "vqvae": {
         "model": "vqvae3d",

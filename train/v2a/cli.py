@@ -1,8 +1,8 @@
-"""The `v2a` command line: train, generate, evaluate, demo."""
+"""The `v2a` command line: train, tune, generate, evaluate, demo."""
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from v2a_data.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from v2a.config import TrainConfig
+    from v2a.train import Context
 
 app = new_app(
     "v2a",
@@ -43,18 +44,23 @@ def train(
 ) -> int:
     """Train the video encoder, then the sound decoder.
 
-    From the shards of the workspace; goes on from the newest checkpoints.
+    From the shards of the workspace; goes on from the newest checkpoints. On several GPUs:
+    `torchrun --nproc-per-node 4 -m v2a train`.
     """
-    from v2a.train import Context, describe, sizes, train_decoder, train_vqvae
+    from v2a import ranks
+    from v2a.train import Context, describe, sizes
+    from v2a_data.console import Console
     from v2a_data.shards.read import open_shards
 
     if what not in (None, "vqvae", "decoder"):
         raise UsageError(f"{what!r}: expected vqvae or decoder")
-    console = common.console
     config = _config(common)
     workers = common.workers if common.workers is not None else 1
     shards = open_shards(common.workspace / "shards").only(config.labels)
-    context = Context(config, shards, common.workspace / "checkpoints", workers, console, force)
+    checkpoints = common.workspace / "checkpoints"
+    place = ranks.join()
+    console = common.console if place.leads else Console("train", quiet=True)
+    context = Context(config, shards, checkpoints, workers, console, force, place)
     if dry_run:
         rows = sizes(context)
         words = [f"{r['model']}: {r['parameters'] / 1e6:.2f} M parameters, {r['bytes'] / 1e9:.2f} GB" for r in rows]
@@ -64,20 +70,74 @@ def train(
             "\n".join([*words, f"would train on {samples} samples"]),
         )
         return ExitCode.OK
-    with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
-        record.note(**describe(context))
-        trained = []
-        if what in (None, "vqvae"):
-            trained.append(train_vqvae(context))
-        if what in (None, "decoder"):
-            trained.append(train_decoder(context))
-        values = [{"model": t.name, "steps": t.steps, "complaint": t.complaint, **t.parts} for t in trained]
-        record.note(trained=values)
-    lines = [f"{t.name}: {t.steps} steps, " + ", ".join(f"{k} {v:.4g}" for k, v in t.parts.items()) for t in trained]
-    console.result(
-        {"trained": values}, "\n".join([*lines, f"in {common.workspace / 'checkpoints'}; next: v2a evaluate"])
-    )
+    try:
+        if not place.leads:
+            _trained(context, what)
+            return ExitCode.OK
+        with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
+            record.note(**describe(context))
+            values = _trained(context, what)
+            record.note(trained=values)
+    finally:
+        ranks.leave()
+    lines = [_trained_line(row) for row in values]
+    console.result({"trained": values}, "\n".join([*lines, f"in {checkpoints}; next: v2a evaluate"]))
     return ExitCode.OK
+
+
+def _trained(context: "Context", what: str | None) -> list[dict[str, Any]]:
+    from v2a.train import train_decoder, train_vqvae
+
+    trained = []
+    if what in (None, "vqvae"):
+        trained.append(train_vqvae(context))
+    if what in (None, "decoder"):
+        trained.append(train_decoder(context))
+    return [{"model": t.name, "steps": t.steps, "complaint": t.complaint, **t.parts, "best": t.best} for t in trained]
+
+
+def _trained_line(row: dict[str, Any]) -> str:
+    """One training for people: its last figures, and those of its best validation."""
+    parts = {key: value for key, value in row.items() if isinstance(value, float)}
+    words = f"{row['model']}: {row['steps']} steps, " + ", ".join(f"{k} {v:.4g}" for k, v in parts.items())
+    best = ", ".join(f"{k} {v:.4g}" for k, v in row["best"].items())
+    return f"{words}; best validation: {best}" if best else words
+
+
+def tune(common: Common, dry_run: DryRun = False) -> int:
+    """Search for better options, as `[train.tune]` of the recipe says.
+
+    Trials are judged by in-class swap-AUC on the validation split. Run the same command again to go on with a
+    search that was stopped.
+    """
+    from v2a.ranks import alone
+    from v2a.train import Context
+    from v2a.tune import checked_space
+    from v2a.tune import tune as search
+    from v2a_data.console import table
+    from v2a_data.shards.read import open_shards
+
+    console, config = common.console, _config(common)
+    workers = common.workers if common.workers is not None else 1
+    shards = open_shards(common.workspace / "shards").only(config.labels)
+    context = Context(config, shards, common.workspace / "checkpoints", workers, console, False, alone())
+    names = list(checked_space(config))
+    if dry_run:
+        console.result({"dry_run": True, "options": names}, f"would search {', '.join(names)}")
+        return ExitCode.OK
+    with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
+        found = search(context, lambda done, of: console.say(f"tune: {done} of {of} trials"))
+        rows = [{"trial": f.number, "state": f.state, "swap_auc": f.value, "options": f.options} for f in found]
+        record.note(trials=rows)
+    cells = [(str(f.number), _figure(f.value), f.state, *(str(f.options.get(n, "")) for n in names)) for f in found]
+    best = " ".join(f"--set train.{name}={value}" for name, value in found[0].options.items())
+    words = table(("trial", "swap-AUC", "state", *names), cells)
+    console.result({"trials": rows}, f"{words}\nthe best one: v2a train decoder {best}")
+    return ExitCode.OK
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def generate(
@@ -217,6 +277,7 @@ def _config(common: Common) -> "TrainConfig":
 
 command(app, "demo")(demo)
 command(app, "train")(train)
+command(app, "tune")(tune)
 command(app, "generate")(generate)
 command(app, "evaluate")(evaluate)
 

@@ -79,6 +79,18 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tune:
+    """What `v2a tune` searches: options by their names below `train`, as lists of choices or `{low, high, log}`.
+
+    A grid tries every combination of its lists; `trials` bounds the others.
+    """
+
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    trials: int = 20
+    space: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Everything `v2a train` needs beside the shards; without `labels`, all of theirs are trained on and judged.
 
@@ -94,6 +106,7 @@ class TrainConfig:
     view: View = field(default_factory=View)
     vqvae: Stage = field(default_factory=lambda: Stage(model="vqvae3d"))
     decoder: Stage = field(default_factory=lambda: Stage(model="audio_fc"))
+    tune: Tune = field(default_factory=Tune)
 
 
 def load_train_config(table: dict[str, Any]) -> TrainConfig:
@@ -113,6 +126,8 @@ def load_train_config(table: dict[str, Any]) -> TrainConfig:
 
 def _check(config: TrainConfig) -> None:
     view = config.view
+    if config.tune.trials < 1:
+        raise UsageError(f"train.tune.trials: at least 1, got {config.tune.trials}")
     if view.width % 2 or view.height % 2 or min(view.width, view.height) < 4:
         raise UsageError(f"train.view: width and height must be even and at least 4, got {view.width}x{view.height}")
     if round(view.seconds * view.fps) < 1:

@@ -91,9 +91,7 @@ class Trainer:
                 f"{self.ranks.world} processes"
             )
         parameters = [p for p in training.module.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
         self.numbers = Numbers(settings.precision, self.ranks.device)
         self.average = WeightAverage(training.module, settings.weights_ema) if settings.weights_ema else None
         self.step, self.cursor = 0, Cursor()

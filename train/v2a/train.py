@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from v2a import checkpoint, loop
+from v2a.card import write_card
 from v2a.codes import CodeCache
 from v2a.colour import rgb
-from v2a.config import Optimisation, Stage, TrainConfig, View
-from v2a.card import write_card
+from v2a.config import Stage, TrainConfig, View
 from v2a.decode import Form
-from v2a.held_out import HeldOutSound, HeldOutVideo
+from v2a.held_out import SOUND_BY, HeldOutSound, HeldOutVideo
 from v2a.journal import open_trackers
 from v2a.models import MODELS
 from v2a.models.base import Batch, CodeShape, SoundDecoder, VideoEncoder, count_parameters
@@ -120,7 +120,7 @@ def train_decoder(context: Context) -> loop.Trained:
     validation = None
     if context.shards.split("validation"):
         held_out = HeldOutSound(model, encoder, context.shards, form, stage.optimisation.batch)
-        validation = Validation(held_out, ("swap_auc_in_class", "swap_auc"))
+        validation = Validation(held_out, SOUND_BY)
     part = _Part(name, stage, model, inputs, lambda parts: None, shape.frames, validation)
     return _train(context, part, cache, encoder_mark(found))
 
