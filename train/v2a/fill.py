@@ -83,7 +83,7 @@ class Filler:
             Target(piece.start, frames[piece.row, : piece.frames], sound[piece.row, : piece.frames * each])
             for piece in job.pieces
         ]
-        shown, heard = self._decoder.fill(pool.spans.mp4(job.entry), pool.fps, targets)
+        shown, heard = self._decoder.fill(pool.spans.read(job.entry)[0], pool.fps, targets)
         wanted = sum(piece.frames for piece in job.pieces)
         if shown < wanted or heard < wanted * each:
             raise DamagedError(f"decodes to {shown} of {wanted} frames, {heard} of {wanted * each} audio samples")

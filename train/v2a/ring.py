@@ -117,9 +117,10 @@ class Ring:
         self._tasks: Any = context.Queue()
         self._done: Any = context.Queue()
         arguments = (self.form, self._pools, [shared.about for shared in self._shared], self._tasks, self._done)
-        self._workers = [context.Process(target=work, args=arguments, daemon=True) for _ in range(self.workers)]
-        for worker in self._workers:
+        for _ in range(self.workers):
+            worker = context.Process(target=work, args=arguments, daemon=True)
             worker.start()
+            self._workers.append(worker)
 
     def ask(self, job: Job) -> None:
         self._asked[self._number] = job

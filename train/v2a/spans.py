@@ -1,41 +1,46 @@
-"""The media of samples out of shards: bytes of a span, compared with the hash of the index."""
+"""Samples out of shards as bytes, compared with the hash of the index."""
 
 import hashlib
+import json
 from collections import OrderedDict
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from v2a.decode import DamagedError
+from v2a_data.errors import FatalError
 from v2a_data.shards.read import MAX_JSON, Entry, ShardSet
 
 _OPEN_FILES = 8
+_TRIED = 20
 MAX_MEDIA = 2_000_000_000
 
 
 class Spans(Protocol):
-    """Gives the media of samples; goes to worker processes."""
+    """Gives samples as bytes; goes to worker processes."""
 
-    def mp4(self, entry: Entry) -> bytes:
-        """Raises `DamagedError` where it is not what the index says."""
+    def read(self, entry: Entry) -> tuple[bytes, bytes]:
+        """Media and JSON. Raises `DamagedError` where they are not what the index says."""
         ...
 
     def close(self) -> None: ...
 
 
 class LocalSpans:
-    """Media out of a local folder of shards. The last few shards stay open."""
+    """Samples of a local folder of shards. The last few shards stay open."""
 
     def __init__(self, folder: Path) -> None:
         self._shards = ShardSet(folder, ())
         self._files: OrderedDict[str, IO[bytes]] = OrderedDict()
 
-    def mp4(self, entry: Entry) -> bytes:
+    def read(self, entry: Entry) -> tuple[bytes, bytes]:
         check_sizes(entry)
         file = self._open(entry.shard)
         media = _slice(file, entry.mp4_offset, entry.mp4_bytes)
         body = _slice(file, entry.json_offset, entry.json_bytes)
         check_hash(entry, media, body)
-        return media
+        return media, body
 
     def close(self) -> None:
         """Close what is open."""
@@ -48,6 +53,24 @@ class LocalSpans:
         if len(self._files) > _OPEN_FILES:
             self._files.popitem(last=False)[1].close()
         return file
+
+
+def shard_fps(spans: Spans, entries: Sequence[Entry]) -> Fraction:
+    """Frames per second of a set of shards, out of its first undamaged sample.
+
+    Raises `FatalError` where none of the first is, or shards cannot be read.
+    """
+    reasons = []
+    for entry in entries[:_TRIED]:
+        try:
+            return Fraction(json.loads(spans.read(entry)[1])["fps"])
+        except (DamagedError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+            reasons.append(f"{entry.shard}: sample {entry.key}: {error}")
+        except OSError as error:
+            raise FatalError(f"{entry.shard}: {error}") from None
+        finally:
+            spans.close()
+    raise FatalError(f"{len(reasons)} samples in a row are damaged: {'; '.join(reasons[:5])}")
 
 
 def check_sizes(entry: Entry) -> None:

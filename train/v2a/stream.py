@@ -7,7 +7,6 @@ batch, whatever the number of workers, or of ranks that share the global batches
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import count
 from types import TracebackType
 from typing import Literal
@@ -19,7 +18,7 @@ from v2a.decode import Form
 from v2a.fill import Job, Piece, Pool
 from v2a.order import BLOCK, Cutting, Plan, epoch_plan, groups_of, most_crops
 from v2a.ring import Here, Ring, SampleSource
-from v2a.spans import LocalSpans
+from v2a.spans import LocalSpans, shard_fps
 from v2a_data.errors import FatalError, NothingError, UsageError
 from v2a_data.shards.read import Entry, ShardSet
 
@@ -255,7 +254,8 @@ def shard_source(shards: ShardSet, entries: Sequence[Entry], form: Form, workers
     """
     if not entries:
         raise NothingError(f"{shards.folder} has no samples of this split", hint="curate and shard more clips")
-    return source_of([Pool(LocalSpans(shards.folder), Fraction(shards.values(entries[0])["fps"]))], form, workers)
+    spans = LocalSpans(shards.folder)
+    return source_of([Pool(spans, shard_fps(spans, entries))], form, workers)
 
 
 def source_of(pools: Sequence[Pool], form: Form, workers: int) -> SampleSource:
