@@ -5,35 +5,38 @@ import os
 import signal
 import subprocess
 import sys
-import tarfile
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from makers import decode_all, read_code
 from small import FORM, LENGTHS, SHARD_FPS, Seen, sample_sound
+from v2a.damage import Damaged, DamageLog
 from v2a.decode import Decoder, Form
-from v2a.ring import Ring
+from v2a.fill import Job
+from v2a.ring import Ring, whole_samples
 from v2a.stream import Crops, Cursor, ShardStream, shard_source
 
-from v2a_data.errors import FatalError, NothingError
+from v2a_data.errors import FatalError, NothingError, UsageError
 from v2a_data.shards.read import ShardSet
 
 CROP, BATCH = 8, 4
 PER_EPOCH = sum(frames // 2 // CROP for frames in LENGTHS)
 
 
-def open_stream(shards: ShardSet, workers: int = 0, cursor: Cursor | None = None, **options: int) -> ShardStream:
+def open_stream(shards: ShardSet, workers: int = 0, cursor: Cursor | None = None, **options: Any) -> ShardStream:
     entries = shards.split("train")
     settings = {"crop_frames": CROP, "batch": BATCH, "seed": 3, "block": 2, **options}
     return ShardStream(shard_source(shards, entries, FORM, workers), entries, cursor=cursor, **settings)  # type: ignore[arg-type]
 
 
-def batches(shards: ShardSet, count: int, workers: int = 0, cursor: Cursor | None = None, **options: int) -> list[Seen]:
+def batches(shards: ShardSet, count: int, workers: int = 0, cursor: Cursor | None = None, **options: Any) -> list[Seen]:
     with open_stream(shards, workers, cursor, **options) as stream:
         return [Seen.of(crops) for crops in islice(stream, count)]
 
@@ -69,19 +72,64 @@ def test_another_number_of_workers_takes_it_up_too(coded: ShardSet, in_order: li
     assert batches(coded, 4, workers=2, cursor=Cursor(1, 2)) == in_order[PER_EPOCH // BATCH + 2 :][:4]
 
 
+@pytest.mark.parametrize("workers", [0, 1, 4])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_ranks_share_the_same_global_batches(coded: ShardSet, world: int, workers: int) -> None:
+    """Row for row and bit for bit, across an epoch's end and from the middle of one."""
+    whole = batches(coded, 6, batch=6)
+    parts = [batches(coded, 6, workers, batch=6, rank=rank, world=world) for rank in range(world)]
+    for number, batch in enumerate(whole):
+        now = [part[number] for part in parts]
+        ours = [now[i % world] for i in range(6)]
+        assert batch.keys == tuple(part.keys[i // world] for i, part in enumerate(ours))
+        assert batch.starts == tuple(part.starts[i // world] for i, part in enumerate(ours))
+        for field in ("frames", "sound"):
+            rows = [np.frombuffer(getattr(part, field), np.uint8).reshape(6 // world, -1) for part in now]
+            shared = np.stack(rows, axis=1).reshape(6, -1)
+            assert shared.tobytes() == getattr(batch, field)
+    later = batches(coded, 2, workers, Cursor(1, 1), batch=6, rank=world - 1, world=world)
+    assert later == parts[-1][PER_EPOCH // 6 + 1 :][:2]
+
+
+def test_a_rank_decodes_no_crop_of_another(coded: ShardSet) -> None:
+    with open_stream(coded, batch=4, rank=1, world=4) as stream:
+        jobs: list[Job] = []
+        ask = stream.source.ask
+        stream.source.ask = lambda job: (jobs.append(job), ask(job))[1]  # type: ignore[method-assign, func-returns-value]
+        for _ in islice(stream, 2 * (PER_EPOCH // 4)):
+            pass
+        ours = []
+        for plan in (stream.plan(0), stream.plan(1)):
+            for pick, crop in plan.crops[1 : PER_EPOCH // 4 * 4 : 4]:
+                chosen = plan.picks[pick]
+                ours.append((stream.entries[chosen.sample].key, chosen.starts[crop]))
+    asked = [(job.entry.key, piece.start) for job in jobs for piece in job.pieces]
+    assert Counter(asked[: len(ours)]) == Counter(ours)
+    with pytest.raises(UsageError, match="a batch of 4 cannot be shared by 3 ranks"):
+        open_stream(coded, world=3)
+    with pytest.raises(UsageError, match="this is rank 2"):
+        open_stream(coded, rank=2, world=2)
+
+
+def asked_of(stream: ShardStream) -> list[str]:
+    """The keys that the stream asks its source for, as it does."""
+    asked: list[str] = []
+    ask = stream.source.ask
+
+    def noted(job: Job) -> None:
+        asked.append(job.entry.key)
+        ask(job)
+
+    stream.source.ask = noted  # type: ignore[method-assign]
+    return asked
+
+
 def test_blocks_before_the_cursor_are_not_decoded(coded: ShardSet) -> None:
     with open_stream(coded, cursor=Cursor(0, PER_EPOCH // BATCH - 1)) as stream:
-        asked: list[str] = []
-        read = stream.source.read
-
-        def noted(entries):  # type: ignore[no-untyped-def]
-            for entry in entries:
-                asked.append(entry.key)
-                yield from read(iter([entry]))
-
-        stream.source.read = noted  # type: ignore[method-assign]
+        asked = asked_of(stream)
         next(iter(stream))
-    assert 0 < len(asked) < len(LENGTHS)
+        first_epoch = {stream.plan(0).picks[pick].sample for pick, _ in stream.plan(0).crops[-BATCH:]}
+    assert 0 < len(asked) <= len(first_epoch) + 5
 
 
 def test_every_sample_gives_as_many_crops_as_fit_once_per_epoch(coded: ShardSet) -> None:
@@ -161,78 +209,169 @@ def test_too_few_crops_are_nothing(coded: ShardSet) -> None:
         shard_source(coded, [], FORM, 0)
 
 
-def test_rates_that_do_not_divide_are_refused(coded: ShardSet) -> None:
+def test_rates_that_the_shards_do_not_have_are_refused(coded: ShardSet) -> None:
     entries = coded.split("train")
-    with pytest.raises(FatalError, match=r"train\.view\.fps 10 does not divide the shards' 25"):
-        ShardStream(shard_source(coded, entries, replace(FORM, fps=Fraction(10)), 0), entries, 4, 1, 0)
+    with pytest.raises(FatalError, match=r"train\.view\.fps 50 is more than the shards' 25"):
+        ShardStream(shard_source(coded, entries, replace(FORM, fps=Fraction(50)), 0), entries, 4, 1, 0)
     source = shard_source(coded, entries, replace(FORM, rate_hz=8000), 0)
     with pytest.raises(FatalError, match=r"train\.view\.rate_hz 8000 is not the shards' 16000"):
         next(iter(ShardStream(source, entries, 4, 1, 0)))
 
 
-def broken(shards: ShardSet, folder: Path, how: str) -> ShardSet:
-    """A copy of the shard in which sample 2 is spoiled."""
-    entry = shards.entries[2]
-    body = bytearray((shards.folder / entry.shard).read_bytes())
-    if how == "garbage":
-        body[entry.mp4_offset : entry.mp4_offset + entry.mp4_bytes] = os.urandom(entry.mp4_bytes)
-    elif how == "fewer frames":
-        other = shards.entries[3]
-        with tarfile.open(shards.folder / entry.shard) as tar:
-            assert tar.getmember(f"{other.key}.mp4").size == other.mp4_bytes
-        (folder / entry.shard).write_bytes(body)
-        moved = replace(entry, mp4_offset=other.mp4_offset, mp4_bytes=other.mp4_bytes)
-        return ShardSet(folder, [*shards.entries[:2], moved, *shards.entries[3:]])
-    elif how == "truncated":
-        body = body[: entry.mp4_offset + 100]
-    (folder / entry.shard).write_bytes(body)
-    return ShardSet(folder, shards.entries)
+def damaged(shards: ShardSet, folder: Path, numbers: Iterable[int], how: str = "one bit") -> ShardSet:
+    """A copy of the shard in which samples are spoiled."""
+    body = bytearray((shards.folder / "s.tar").read_bytes())
+    entries = list(shards.entries)
+    for number in numbers:
+        entry = entries[number]
+        if how == "garbage":
+            body[entry.mp4_offset : entry.mp4_offset + entry.mp4_bytes] = os.urandom(entry.mp4_bytes)
+        elif how == "one bit":
+            body[entry.mp4_offset + entry.mp4_bytes // 2] ^= 16
+        elif how == "its text":
+            body[entry.json_offset + 5] ^= 1
+        elif how == "another's media":
+            other = entries[3]
+            entries[number] = replace(entry, mp4_offset=other.mp4_offset, mp4_bytes=other.mp4_bytes)
+        elif how == "an index that promises more":
+            entries[number] = replace(entry, frames=entry.frames + 100)
+        elif how == "truncated":
+            body = body[: entry.mp4_offset + 100]
+    (folder / "s.tar").write_bytes(body)
+    return ShardSet(folder, entries)
+
+
+def by_rule(stream: ShardStream, epoch: int, bad: set[int]) -> list[tuple[str, int]]:
+    """The places of an epoch in global order, with damaged samples replaced as the rule says."""
+    plan = stream.plan(epoch)
+    wanted = []
+    for pick, crop in plan.crops[: len(plan.crops) // BATCH * BATCH]:
+        good = pick
+        while plan.picks[good].sample in bad or not plan.picks[good].starts:
+            good = (good + 1) % len(plan.picks)
+        chosen = plan.picks[good]
+        wanted.append((stream.entries[chosen.sample].key, chosen.starts[crop % len(chosen.starts)]))
+    return wanted
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
     ("how", "why"),
-    [("garbage", ""), ("fewer frames", "decodes to 25 of 37 frames"), ("truncated", "ends inside sample")],
+    [
+        ("garbage", "its hash is not that of the index"),
+        ("one bit", "its hash is not that of the index"),
+        ("its text", "its hash is not that of the index"),
+        ("another's media", "its hash is not that of the index"),
+    ],
 )
-def test_a_spoiled_sample_ends_the_run_by_name(
+def test_a_damaged_sample_is_said_and_replaced_by_rule(
     coded: ShardSet, tmp_path: Path, workers: int, how: str, why: str
 ) -> None:
-    shards = broken(coded, tmp_path, how)
-    if how == "truncated":
-        shards = ShardSet(tmp_path, shards.entries[:3])  # what follows is gone as well
-    with pytest.raises(FatalError) as caught:
-        batches(shards, PER_EPOCH // BATCH - 1, workers)
-    assert "s.tar" in caught.value.message
-    assert coded.entries[2].key in caught.value.message
-    assert why in caught.value.message
+    """What takes its place is exactly what the sound shards have there."""
+    shards, per_epoch, told = damaged(coded, tmp_path, [2], how), PER_EPOCH // BATCH, []
+    with open_stream(shards, workers, report=told.append) as stream:
+        seen = [Seen.of(crops) for crops in islice(stream, 2 * per_epoch)]
+        wanted = by_rule(stream, 0, {2}) + by_rule(stream, 1, {2})
+        assert stream.damage.found == told == [Damaged(coded.entries[2].key, "s.tar", why)]
+    assert [place for batch in seen for place in places(batch)] == wanted
+    number = {entry.key: i for i, entry in enumerate(coded.entries)}
+    for batch in seen:
+        sounds = np.frombuffer(batch.sound, np.float32).reshape(BATCH, -1)
+        for heard, (key, start) in zip(sounds, places(batch), strict=True):
+            np.testing.assert_allclose(
+                heard, sample_sound(number[key])[start * 1280 : (start + CROP) * 1280], atol=1.01 / 32768
+            )
+
+
+def test_the_replacement_is_the_same_for_every_rank_and_from_any_point_on(coded: ShardSet, tmp_path: Path) -> None:
+    shards = damaged(coded, tmp_path, [1, 2])
+    quiet: dict[str, Any] = {"report": lambda found: None}
+    whole = batches(shards, 7, **quiet)
+    halves = [batches(shards, 7, 1, rank=rank, world=2, **quiet) for rank in (0, 1)]
+    for number, batch in enumerate(whole):
+        assert batch.keys == tuple(halves[i % 2][number].keys[i // 2] for i in range(BATCH))
+        assert batch.starts == tuple(halves[i % 2][number].starts[i // 2] for i in range(BATCH))
+    for done in range(1, PER_EPOCH // BATCH + 1):
+        assert batches(shards, 7 - done, cursor=Cursor(0, done), **quiet) == whole[done:]
+
+
+def test_an_index_that_promises_more_than_there_is(coded: ShardSet, tmp_path: Path) -> None:
+    shards = damaged(coded, tmp_path, [2], "an index that promises more")
+    with open_stream(shards, crops="one", report=lambda found: None, crop_frames=85, tile=True) as stream:
+        next(iter(stream))
+        assert [found.reason for found in stream.damage.found] == [
+            "decodes to 38 of 85 frames, 48000 of 108800 audio samples"
+        ]
+
+
+def test_what_is_damaged_is_said_on_the_way(
+    coded: ShardSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batches(damaged(coded, tmp_path, [2]), 6)
+    said = capsys.readouterr().err
+    assert said.count("warning") == 1
+    assert f"s.tar: sample {coded.entries[2].key}: its hash is not that of the index; another takes its place" in said
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_too_many_damaged_samples_end_the_run_by_name(coded: ShardSet, tmp_path: Path, workers: int) -> None:
+    shards = damaged(coded, tmp_path, range(5))
+    with pytest.raises(FatalError, match="5 samples in a row are damaged") as caught:
+        batches(shards, 3, workers, report=lambda found: None)
+    assert all(entry.key in caught.value.message for entry in coded.entries)
+    cut = damaged(coded, tmp_path, [0], "truncated")
+    with pytest.raises(FatalError, match="the shard ends inside it"):
+        batches(cut, 3, workers, report=lambda found: None)
+
+
+def test_more_than_ten_and_one_in_a_hundred_are_too_many(coded: ShardSet) -> None:
+    entry = coded.entries[0]
+    for samples, borne in ((5, 10), (1000, 10), (5000, 50)):
+        log = DamageLog(samples, lambda found: None)
+        for i in range(borne):
+            for _ in range(2):
+                log.note(replace(entry, key=f"k{i}"), "why")
+        with pytest.raises(
+            FatalError, match=rf"{borne + 1} samples are damaged: .*k{borne}: why; and {borne - 4} more"
+        ):
+            log.note(replace(entry, key=f"k{borne}"), "why")
+
+
+def test_a_shard_that_is_gone_is_no_damage(coded: ShardSet, tmp_path: Path) -> None:
+    with pytest.raises(FatalError, match="No such file"):
+        batches(ShardSet(tmp_path, coded.entries), 1)
 
 
 def test_a_dead_worker_is_said_and_leaves_no_shared_memory(coded: ShardSet) -> None:
     entries = coded.split("train")
-    source = Ring(coded.folder, FORM, SHARD_FPS, max(LENGTHS), 1, 2)
-    made = [Path("/dev/shm") / shared._memory.name for shared in (source._planes, source._sound)]
+    source = shard_source(coded, entries, FORM, 1)
+    assert isinstance(source, Ring)
+    samples = whole_samples(source, entries)
+    next(samples)
+    made = [Path("/dev/shm") / shared._memory.name for shared in source._shared]
     assert all(path.exists() for path in made)
     (worker,) = source._workers
     os.kill(worker.pid, signal.SIGKILL)
     worker.join()
     with pytest.raises(FatalError, match="a stream worker died"):
-        next(source.read(iter(entries)))
+        list(samples)
     source.close()
     assert not any(path.exists() for path in made)
 
 
-def test_more_samples_than_slots(coded: ShardSet) -> None:
-    source = Ring(coded.folder, FORM, SHARD_FPS, max(LENGTHS), 2, 2)
+def test_whole_samples_come_in_order_however_few_rows_there_are(coded: ShardSet) -> None:
+    source = shard_source(coded, coded.entries, FORM, 2)
     try:
-        numbers = []
-        for _, place in zip(range(10), source.read(iter(coded.entries * 2)), strict=True):
-            numbers.append([read_code(plane[:36], 0.5) for plane in place.frames[:3]])
-            source.release(place)
-        assert numbers == [[0, 2, 4]] * 10
+        seen = [
+            (sample.entry.key, len(sample.frames), [read_code(plane[:36], 0.5) for plane in sample.frames[:3]])
+            for sample in whole_samples(source, coded.entries * 3)
+        ]
     finally:
         source.close()
+    wanted = [(entry.key, frames // 2, [0, 2, 4]) for entry, frames in zip(coded.entries, LENGTHS, strict=True)]
+    assert seen == wanted * 3
 
 
 def test_workers_import_no_torch() -> None:
-    code = "import sys, v2a.ring, v2a.decode; sys.exit('torch' in sys.modules)"
+    code = "import sys, v2a.ring, v2a.fill, v2a.spans; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

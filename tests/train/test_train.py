@@ -17,6 +17,7 @@ from v2a.colour import rgb
 from v2a.decode import Decoder
 from v2a.evaluate import decoded
 from v2a.models.vqvae3d import Vqvae3d
+from v2a.ring import whole_samples
 from v2a.train import (
     code_shape,
     crop_frames,
@@ -139,7 +140,7 @@ def test_cached_codes_are_the_encoders_and_the_sound_is_whole(
     encoder, folder = cached
     cache = build(coded, encoder, folder, console)
     assert cache.samples_per_frame == 4 * 1280
-    for number, place in enumerate(cache.read(iter(coded.entries))):
+    for number, place in enumerate(whole_samples(cache, coded.entries)):
         frames = LENGTHS[number] // 2 // 4
         assert cache.length(coded.entries[number]) == frames
         planes, _ = decoded(Decoder(FORM), coded.read(coded.entries[number]))

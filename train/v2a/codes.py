@@ -2,12 +2,13 @@
 
 checkpoints/vqvae3d/codes-<hash>/codes.npy   (samples, T, h, w) int16, int32 for large codebooks
                                 /sound.npy   (samples, T · audio samples per code frame) int16
-                                /done.json   keys in order; written last
+                                /done.json   keys in order with their frames, none for a damaged sample; written last
 """
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,11 @@ import torch
 
 from v2a.checkpoint import Checkpoint
 from v2a.colour import rgb
+from v2a.damage import Damaged, DamageLog
 from v2a.decode import Form
+from v2a.fill import Job, Trouble, tile
 from v2a.models.base import VideoEncoder
-from v2a.ring import Place, SampleSource
+from v2a.ring import SampleSource, whole_samples
 from v2a.stream import shard_source
 from v2a_data.console import Console
 from v2a_data.files import write_text
@@ -25,6 +28,7 @@ from v2a_data.recipe import digest, to_table
 from v2a_data.shards.read import Entry, ShardSet
 
 _CHUNK_FRAMES = 128
+_FULL_SCALE = np.float32(1 / 32768)
 
 
 class CodeCache:
@@ -37,6 +41,7 @@ class CodeCache:
         self._lengths = done["frames"]
         self._codes = np.load(folder / "codes.npy", mmap_mode="r", allow_pickle=False)
         self._sound = np.load(folder / "sound.npy", mmap_mode="r", allow_pickle=False)
+        self._asked: deque[Job] = deque()
 
     @classmethod
     def build(
@@ -64,16 +69,32 @@ class CodeCache:
                 source.close()
         return cls(target, form.samples_per_frame * time)
 
-    def length(self, entry: Entry) -> int:
+    def length(self, entry: Entry, pool: int = 0) -> int:
         return int(self._lengths[self._place[entry.key]])
 
-    def read(self, entries: Iterator[Entry]) -> Iterator[Place]:
-        for entry in entries:
-            i = self._place[entry.key]
-            yield Place(self._codes[i], np.asarray(self._sound[i], np.float32) / 32768.0)
+    def ahead(self) -> int:
+        return 0
 
-    def release(self, place: Place) -> None:
-        """Nothing to give back."""
+    def allocate(self, rows: int, frames: int) -> None:
+        self.frames = np.empty((rows, frames, *self._codes.shape[2:]), self._codes.dtype)
+        self.sound = np.empty((rows, frames * self.samples_per_frame), np.float32)
+
+    def ask(self, job: Job) -> None:
+        self._asked.append(job)
+
+    def answer(self) -> tuple[Job, Trouble | None]:
+        job = self._asked.popleft()
+        i, each = self._place[job.entry.key], self.samples_per_frame
+        for piece in job.pieces:
+            stop, heard = piece.start + piece.frames, piece.frames * each
+            self.frames[piece.row, : piece.frames] = self._codes[i, piece.start : stop]
+            np.multiply(
+                self._sound[i, piece.start * each : stop * each], _FULL_SCALE, out=self.sound[piece.row, :heard]
+            )
+            if job.tile:
+                tile(self.frames[piece.row], piece.frames)
+                tile(self.sound[piece.row], heard)
+        return job, None
 
     def close(self) -> None:
         """The maps go with the object."""
@@ -90,18 +111,26 @@ def _write(
     kind = np.int16 if encoder.codes <= np.iinfo(np.int16).max else np.int32
     codes = np.lib.format.open_memmap(target / "codes.npy", "w+", kind, shape)
     audio = max(lengths) * time * form.samples_per_frame
+    log = DamageLog(len(entries), _say(console))
     sound = np.lib.format.open_memmap(target / "sound.npy", "w+", np.int16, (len(entries), audio))
     with console.progress("encode", len(entries), "clips") as progress:
-        for i, place in enumerate(source.read(iter(entries))):
-            frames = lengths[i] * time
-            codes[i, : lengths[i]] = encode(encoder, place.frames[:frames], form)
-            heard = place.sound[: frames * form.samples_per_frame]
-            sound[i, : len(heard)] = np.clip(np.round(heard * 32768.0), -32768, 32767)
-            source.release(place)
+        for i, sample in enumerate(whole_samples(source, entries)):
+            if sample.trouble is not None:
+                log.note(sample.entry, sample.trouble.message)
+                lengths[i] = 0
+            else:
+                frames = lengths[i] * time
+                codes[i, : lengths[i]] = encode(encoder, sample.frames[:frames], form)
+                heard = sample.sound[: frames * form.samples_per_frame]
+                sound[i, : len(heard)] = np.clip(np.round(heard * 32768.0), -32768, 32767)
             progress.step()
     codes.flush()
     sound.flush()
     write_text(target / "done.json", json.dumps({"keys": [e.key for e in entries], "frames": lengths}))
+
+
+def _say(console: Console) -> Callable[[Damaged], None]:
+    return lambda found: console.warn(f"{found}; it is left out of the codes")
 
 
 @torch.inference_mode()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from v2a.config import TrainConfig
-from v2a.decode import Decoder
+from v2a.decode import Decoder, Grid
 from v2a.generate import SoundMaker, to_pcm
 from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound
@@ -166,7 +166,7 @@ def _makers(config: TrainConfig, checkpoints: Path, device: torch.device, consol
 def decoded(decoder: Decoder, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """A whole sample in the decoder's form: planes `(T, h * 3 / 2, w)` and sound `(samples,)`."""
     form, fps = decoder.form, Fraction(sample.values["fps"])
-    count = sample.entry.frames // decoder.frame_step(fps)
+    count = Grid(form, fps).length(sample.entry.frames)
     planes = np.empty(form.plane_shape(count), np.uint8)
     sound = np.empty(count * form.samples_per_frame, np.float32)
     shown, heard = decoder.decode(sample.mp4, fps, planes, sound)

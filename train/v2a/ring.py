@@ -1,128 +1,133 @@
-"""Decoded samples in a fixed order: in this process, or by workers into a ring of shared memory.
+"""Decoded crops in rows of memory: filled in this process, or by workers in a ring of shared memory.
 
-The ring is allocated once; workers get slot numbers over a queue, so nothing is copied or pickled on
-the way. Workers import no torch.
+The rows are allocated once and lie as batches lie: workers decode straight into a batch, so nothing is copied, stacked
+or pickled on the way. Workers import no torch.
 """
 
 import multiprocessing
+import os
 import queue
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from v2a.decode import Decoder, Form
-from v2a_data.errors import FatalError
-from v2a_data.shards.read import Entry, ShardSet
+from v2a.decode import Form, Grid
+from v2a.fill import Filler, Job, Piece, Pool, Trouble
+from v2a_data.errors import DiskError, FatalError
+from v2a_data.shards.read import Entry
 
 _TIMEOUT_S = 60.0
 # How often a waiting worker looks whether the driver still lives; a killed driver cannot end it.
 _LOOK_UP_S = 2.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """One sample: its frames (T, …), its sound (samples,) float32, and where it lies in a ring."""
-
-    frames: np.ndarray
-    sound: np.ndarray
-    slot: int = 0
+_SHM = Path("/dev/shm")  # noqa: S108 - where Linux keeps shared memory; only its free space is asked for
 
 
 class SampleSource(Protocol):
-    """Gives whole samples in the order asked for."""
+    """Fills rows with parts of samples, in the order asked for.
+
+    `frames` (rows, T, …) and `sound` (rows, T · samples per frame) float32 are there after `allocate`.
+    """
 
     samples_per_frame: int
+    frames: np.ndarray
+    sound: np.ndarray
 
-    def length(self, entry: Entry) -> int:
+    def length(self, entry: Entry, pool: int = 0) -> int:
         """Frames of a sample in this source's form."""
         ...
 
-    def read(self, entries: Iterator[Entry]) -> Iterator[Place]: ...
+    def ahead(self) -> int:
+        """How many samples are worth asking for before one is needed."""
+        ...
 
-    def release(self, place: Place) -> None:
-        """The arrays of this place are no longer needed."""
+    def allocate(self, rows: int, frames: int) -> None:
+        """Make the rows; once, before anything is asked for."""
+        ...
+
+    def ask(self, job: Job) -> None: ...
+
+    def answer(self) -> tuple[Job, Trouble | None]:
+        """A job that is done, or why it could not be: of those asked for, not always the first."""
         ...
 
     def close(self) -> None: ...
 
 
-class InOrder:
-    """No workers: each sample is decoded when it is asked for."""
+class Here:
+    """No workers: each job is done when its answer is waited for."""
 
-    def __init__(self, folder: Path, form: Form, shard_fps: Fraction) -> None:
-        self.shards, self.form, self.shard_fps = ShardSet(folder, ()), form, shard_fps
-        self.decoder = Decoder(form)
-        self.samples_per_frame = form.samples_per_frame
+    def __init__(self, form: Form, pools: Sequence[Pool]) -> None:
+        self.form, self.samples_per_frame = form, form.samples_per_frame
+        self._grids = [Grid(form, pool.fps) for pool in pools]
+        self._filler = Filler(form, pools)
+        self._asked: deque[Job] = deque()
 
-    def length(self, entry: Entry) -> int:
-        return entry.frames // self.decoder.frame_step(self.shard_fps)
+    def length(self, entry: Entry, pool: int = 0) -> int:
+        return self._grids[pool].length(entry.frames)
 
-    def read(self, entries: Iterator[Entry]) -> Iterator[Place]:
-        for entry in entries:
-            frames = self.length(entry)
-            planes = np.empty(self.form.plane_shape(frames), np.uint8)
-            sound = np.empty(frames * self.samples_per_frame, np.float32)
-            decode_entry(self.shards, entry, self.decoder, self.shard_fps, planes, sound)
-            yield Place(planes, sound)
+    def ahead(self) -> int:
+        return 0
 
-    def release(self, place: Place) -> None:
-        """Nothing to give back."""
+    def allocate(self, rows: int, frames: int) -> None:
+        self.frames = np.empty((rows, *self.form.plane_shape(frames)), np.uint8)
+        self.sound = np.empty((rows, frames * self.samples_per_frame), np.float32)
+
+    def ask(self, job: Job) -> None:
+        self._asked.append(job)
+
+    def answer(self) -> tuple[Job, Trouble | None]:
+        job = self._asked.popleft()
+        return job, self._filler.attempt(job, self.frames, self.sound)
 
     def close(self) -> None:
-        """Nothing to end."""
+        self._filler.close()
 
 
 class Ring:
-    """Worker processes and `slots` places in shared memory."""
+    """Worker processes and rows in shared memory."""
 
-    def __init__(self, folder: Path, form: Form, shard_fps: Fraction, longest: int, workers: int, slots: int) -> None:
+    def __init__(self, form: Form, pools: Sequence[Pool], workers: int) -> None:
+        self.form, self.samples_per_frame, self.workers = form, form.samples_per_frame, workers
+        self._pools, self._grids = tuple(pools), [Grid(form, pool.fps) for pool in pools]
+        self._asked: dict[int, Job] = {}
+        self._number = 0
+        self._shared: list[_Shared] = []
+        self._workers: list[Any] = []
+
+    def length(self, entry: Entry, pool: int = 0) -> int:
+        return self._grids[pool].length(entry.frames)
+
+    def ahead(self) -> int:
+        return 2 * self.workers
+
+    def allocate(self, rows: int, frames: int) -> None:
+        """Raises `DiskError` where shared memory is too small."""
+        assert not self._workers
+        planes = (rows, *self.form.plane_shape(frames)), np.dtype(np.uint8)
+        sound = (rows, frames * self.samples_per_frame), np.dtype(np.float32)
+        _check_room(sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in (planes, sound)))
+        self._shared = [_Shared(*planes), _Shared(*sound)]
+        self.frames, self.sound = (shared.array for shared in self._shared)
         context = multiprocessing.get_context("spawn")
-        self._step = Decoder(form).frame_step(shard_fps)
-        self.samples_per_frame = form.samples_per_frame
-        frames = longest // self._step
-        self._planes = _Shared(slots, form.plane_shape(frames), np.dtype(np.uint8))
-        self._sound = _Shared(slots, (frames * form.samples_per_frame,), np.dtype(np.float32))
         self._tasks: Any = context.Queue()
         self._done: Any = context.Queue()
-        self._free = list(range(slots))
-        # Tasks are numbered for good, so that answers of an abandoned epoch are told apart.
-        self._asked = 0
-        arguments = (folder, form, shard_fps, self._planes.about, self._sound.about, self._tasks, self._done)
-        self._workers = [context.Process(target=work, args=arguments, daemon=True) for _ in range(workers)]
-        for worker in self._workers:
+        arguments = (self.form, self._pools, [shared.about for shared in self._shared], self._tasks, self._done)
+        for _ in range(self.workers):
+            worker = context.Process(target=work, args=arguments, daemon=True)
             worker.start()
+            self._workers.append(worker)
 
-    def length(self, entry: Entry) -> int:
-        return entry.frames // self._step
+    def ask(self, job: Job) -> None:
+        self._asked[self._number] = job
+        self._tasks.put((self._number, job))
+        self._number += 1
 
-    def read(self, entries: Iterator[Entry]) -> Iterator[Place]:
-        slots: dict[int, int] = {}
-        ready: set[int] = set()
-        wanted = self._asked
-        more = True
-        while True:
-            while more and self._free:
-                entry = next(entries, None)
-                if entry is None:
-                    more = False
-                    break
-                slots[self._asked] = slot = self._free.pop()
-                self._tasks.put((self._asked, slot, entry))
-                self._asked += 1
-            if wanted not in slots:
-                return
-            while wanted not in ready:
-                ready.add(self._answer())
-            slot = slots.pop(wanted)
-            wanted += 1
-            yield Place(self._planes.array[slot], self._sound.array[slot], slot)
-
-    def _answer(self) -> int:
+    def answer(self) -> tuple[Job, Trouble | None]:
         while True:
             try:
                 number, trouble = self._done.get(timeout=_TIMEOUT_S if self._alive() else 1.0)
@@ -132,81 +137,96 @@ class Ring:
                         "a stream worker died", hint="run the command again; it goes on where it was"
                     ) from None
                 continue
-            if trouble is not None:
-                raise FatalError(trouble)
-            return int(number)
+            return self._asked.pop(number), trouble
 
     def _alive(self) -> bool:
         return all(worker.is_alive() for worker in self._workers)
-
-    def release(self, place: Place) -> None:
-        self._free.append(place.slot)
 
     def close(self) -> None:
         for worker in self._workers:
             worker.kill()
             worker.join()
-        for shared in (self._planes, self._sound):
-            shared.close()
+        self.frames = self.sound = np.empty(0)
+        while self._shared:
+            self._shared.pop().close()
 
 
 class _Shared:
     """An array in shared memory that this process owns."""
 
-    def __init__(self, slots: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        full = (slots, *shape)
-        self._memory = SharedMemory(create=True, size=int(np.prod(full)) * dtype.itemsize)
-        self.array: np.ndarray = np.ndarray(full, dtype, self._memory.buf)
-        self.about = (self._memory.name, full, dtype.str)
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._memory = SharedMemory(create=True, size=int(np.prod(shape)) * dtype.itemsize)
+        self.array: np.ndarray = np.ndarray(shape, dtype, self._memory.buf)
+        self.about = (self._memory.name, shape, dtype.str)
 
     def close(self) -> None:
         self.array = np.empty(0)
-        self._memory.close()
         self._memory.unlink()
+        try:
+            self._memory.close()
+        except BufferError:
+            # Someone still holds a batch; its memory goes with it.
+            self._memory._buf = self._memory._mmap = None  # type: ignore[attr-defined]
 
 
-def decode_entry(
-    shards: ShardSet, entry: Entry, decoder: Decoder, shard_fps: Fraction, planes: np.ndarray, sound: np.ndarray
-) -> None:
-    """Read and decode one sample; raises `FatalError` naming it where it does not hold what the index says."""
-    try:
-        shown, heard = decoder.decode(shards.read(entry).mp4, shard_fps, planes, sound)
-    except Exception as error:  # whatever a damaged file makes of the decoder
-        hint = getattr(error, "hint", None)
-        raise FatalError(f"{entry.shard}: sample {entry.key}: {error}", hint=hint) from error
-    wanted = entry.frames // decoder.frame_step(shard_fps)
-    if shown < wanted or heard < wanted * decoder.form.samples_per_frame:
-        raise FatalError(f"{entry.shard}: {entry.key} decodes to {shown} of {wanted} frames, {heard} audio samples")
+def _check_room(size: int) -> None:
+    """Memory that is not there would end the process when it is first touched."""
+    if _SHM.is_dir():
+        room = os.statvfs(_SHM)
+        free = room.f_bavail * room.f_frsize
+        if size > free:
+            raise DiskError(
+                f"the stream needs {size / 1e9:.2f} GB of shared memory, {_SHM} has {free / 1e9:.2f} GB free",
+                hint="lower the batch or the view, use --workers 0, or give the container more (--shm-size)",
+            )
 
 
-def work(
-    folder: Path,
-    form: Form,
-    shard_fps: Fraction,
-    planes_about: tuple[str, tuple[int, ...], str],
-    sound_about: tuple[str, tuple[int, ...], str],
-    tasks: Any,
-    done: Any,
-) -> None:
-    """A worker: decode what the queue names into its slot, until killed or left alone."""
+def work(form: Form, pools: Sequence[Pool], abouts: Sequence[tuple[str, Any, str]], tasks: Any, done: Any) -> None:
+    """A worker: decode what the queue names into its rows, until killed or left alone."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    memories = [SharedMemory(name=about[0]) for about in (planes_about, sound_about)]
-    planes, sound = (
-        np.ndarray(about[1], np.dtype(about[2]), memory.buf)
-        for about, memory in zip((planes_about, sound_about), memories, strict=True)
+    memories = [SharedMemory(name=name) for name, _, _ in abouts]
+    frames, sound = (
+        np.ndarray(shape, np.dtype(kind), memory.buf) for (_, shape, kind), memory in zip(abouts, memories, strict=True)
     )
-    shards, decoder = ShardSet(folder, ()), Decoder(form)
+    filler = Filler(form, pools)
     driver = multiprocessing.parent_process()
     while driver is None or driver.is_alive():
         try:
-            number, slot, entry = tasks.get(timeout=_LOOK_UP_S)
+            number, job = tasks.get(timeout=_LOOK_UP_S)
         except queue.Empty:
             continue
-        trouble = None
-        try:
-            decode_entry(shards, entry, decoder, shard_fps, planes[slot], sound[slot])
-        except Exception as error:  # the driver ends the run with it
-            trouble = str(error)
-        done.put((number, trouble))
+        done.put((number, filler.attempt(job, frames, sound)))
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole sample: frames (T, …) and sound (samples,) float32, until the next one is asked for; or why not."""
+
+    entry: Entry
+    frames: np.ndarray
+    sound: np.ndarray
+    trouble: Trouble | None
+
+
+def whole_samples(source: SampleSource, entries: Sequence[Entry]) -> Iterator[Whole]:
+    """Whole samples in order, without crops. Raises `FatalError` where the run cannot go on."""
+    rows = source.ahead() + 1
+    lengths = [source.length(entry) for entry in entries]
+    source.allocate(rows, max(lengths))
+    done: dict[int, Trouble | None] = {}
+    asked = 0
+    for i, entry in enumerate(entries):
+        while asked < min(len(entries), i + rows):
+            source.ask(Job(0, entries[asked], (Piece(0, lengths[asked], asked % rows),)))
+            asked += 1
+        row = i % rows
+        while row not in done:
+            job, trouble = source.answer()
+            done[job.pieces[0].row] = trouble
+        trouble = done.pop(row)
+        if trouble is not None and not trouble.damaged:
+            raise FatalError(f"{entry.shard}: sample {entry.key}: {trouble.message}", hint=trouble.hint)
+        sound = source.sound[row, : lengths[i] * source.samples_per_frame]
+        yield Whole(entry, source.frames[row, : lengths[i]], sound, trouble)

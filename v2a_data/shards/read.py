@@ -68,7 +68,7 @@ class ShardSet:
 
     def read(self, entry: Entry, *, verify: bool = False) -> Sample:
         """Read one sample; `verify` compares its hash with the index."""
-        path = self._path(entry.shard)
+        path = self.path(entry.shard)
         if entry.json_bytes > MAX_JSON:
             raise FatalError(f"{entry.shard}: {entry.key}.json has {entry.json_bytes} bytes")
         with path.open("rb") as file:
@@ -87,7 +87,7 @@ class ShardSet:
         """The JSON of one sample alone; its hash, which covers the media too, is not compared."""
         if entry.json_bytes > MAX_JSON:
             raise FatalError(f"{entry.shard}: {entry.key}.json has {entry.json_bytes} bytes")
-        path = self._path(entry.shard)
+        path = self.path(entry.shard)
         with path.open("rb") as file:
             body = _slice(file, entry.json_offset, entry.json_bytes, path, entry.key)
         try:
@@ -98,7 +98,8 @@ class ShardSet:
             raise FatalError(f"{entry.shard}: the JSON of {entry.key} is damaged")
         return values
 
-    def _path(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
+        """Where a shard lies. Raises `FatalError` for a name that leads out of the folder."""
         path = (self.folder / name).resolve()
         if not path.is_relative_to(self.folder.resolve()):
             raise FatalError(f"the index names {name!r}, outside {self.folder}")
