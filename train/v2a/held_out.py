@@ -16,6 +16,7 @@ from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound
 from v2a.models.base import SoundDecoder, VideoEncoder
 from v2a.pictures import code_maps, spectrograms
+from v2a.ring import whole_samples
 from v2a.stream import shard_source
 from v2a_data.files import whole_file
 from v2a_data.shards.read import Entry, ShardSet
@@ -44,8 +45,10 @@ class HeldOutVideo:
         shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         device = next(self._model.parameters()).device
         source = shard_source(self._shards, self._entries, self._form, 0)
-        for place in source.read(iter(self._entries)):
-            planes = torch.from_numpy(place.frames[None, : self._frames]).to(device)
+        for sample in whole_samples(source, self._entries):
+            if sample.trouble is not None:
+                continue  # `v2a-data verify` is for that
+            planes = torch.from_numpy(sample.frames[None, : self._frames]).to(device)
             video = rgb(planes, self._form.width, self._form.height)
             codes = self._model.encode(video).codes
             rebuilt = self._model.decode(self._model.lookup(codes), *video.shape[2:])
@@ -78,9 +81,12 @@ class HeldOutSound:
         entries = self._shards.split("validation")
         source = shard_source(self._shards, entries, self._form, 0)
         chosen = _spread([entry for entry in entries if source.length(entry) >= frames], _MOST_SOUNDS)
-        for entry, place in zip(chosen, source.read(iter(chosen)), strict=True):
-            self._codes.append(encode(self._encoder, place.frames[:frames], self._form))
-            real = Sound(place.sound[: self._model.shape.samples].copy(), self._form.rate_hz, entry.key)
+        for sample in whole_samples(source, chosen):
+            if sample.trouble is not None:
+                continue
+            entry = sample.entry
+            self._codes.append(encode(self._encoder, sample.frames[:frames], self._form))
+            real = Sound(sample.sound[: self._model.shape.samples].copy(), self._form.rate_hz, entry.key)
             self._clips.append(Clip(entry.key, entry.label, entry.group_id, real))
 
     def __call__(self, step: int, folder: Path, journal: Journal | None) -> dict[str, float]:

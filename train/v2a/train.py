@@ -200,6 +200,8 @@ def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, 
         settings.batch,
         config.seed,
         cursor=trainer.cursor,
+        rank=ranks.rank,
+        world=ranks.world,
     )
     with stream:
         trained = trainer.run(stream)

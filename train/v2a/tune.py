@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from v2a.config import TrainConfig, load_train_config
 from v2a.held_out import SOUND_BY
-from v2a.train import Context, train_decoder, train_vqvae
+from v2a.models import MODELS
+from v2a.train import Context, decoder_config, train_decoder, train_vqvae
 from v2a_data.errors import FatalError, InterruptedRunError, MissingToolError, NothingError, UsageError
-from v2a_data.recipe import digest, merge, to_table
+from v2a_data.recipe import build, digest, merge, to_table
 
 if TYPE_CHECKING:
     import optuna
@@ -78,8 +79,14 @@ def checked_space(config: TrainConfig) -> dict[str, Any]:
         elif not isinstance(values, (list, tuple)) or not values:
             raise UsageError(f"{where}: expected a list of choices or {{low, high}}, got {values!r}")
         first = values[0] if isinstance(values, (list, tuple)) else values["low"]
-        load_train_config(_laid(config, {name: first}))  # an unknown option is said before anything is trained
+        _check_known(load_train_config(_laid(config, {name: first})))
     return dict(space)
+
+
+def _check_known(config: TrainConfig) -> None:
+    """Raise `UsageError` for an option that a model does not have, before anything is trained."""
+    decoder_config(config)
+    build(MODELS[config.vqvae.model].Config, config.vqvae.options, "train.vqvae.options")
 
 
 def _check_range(where: str, values: Mapping[str, Any], *, grid: bool) -> None:
