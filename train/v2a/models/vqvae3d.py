@@ -6,6 +6,7 @@ commitment, straight-through gradient. The paper names no strides, widths or wei
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, Literal
 
 import torch
@@ -13,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2a.models.base import Batch, Loss, Stride, VideoEncoder
+from v2a.models.fsq import Fsq
 from v2a.models.quantizer import Quantized, Quantizer
+from v2a_data.errors import UsageError
 
 _LOW_PERPLEXITY = 8.0
 
@@ -31,13 +34,19 @@ class Vqvae3d(VideoEncoder):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Channels and strides (time, height, width) of the two convolutions; codebook; loss weights."""
+        """Channels and strides (time, height, width) of the two convolutions; codebook; loss weights.
+
+        `update` is how codes are learned: by gradient as in the paper, by moving averages, or `fsq`, a fixed grid
+        of `levels` per channel, whose product is then the number of codes. `init` is where the codebook starts.
+        """
 
         channels: tuple[int, int] = (64, 128)
         strides: tuple[Stride, Stride] = ((1, 2, 2), (1, 2, 2))
         time_kernel: int = 3
         codes: int = 512
-        update: Literal["gradient", "ema"] = "gradient"
+        update: Literal["gradient", "ema", "fsq"] = "gradient"
+        levels: tuple[int, ...] = ()
+        init: Literal["batch", "kmeans"] = "batch"
         ema_decay: float = 0.99
         revive_below: float = 0.0
         reconstruction_weight: float = 1.0
@@ -58,7 +67,7 @@ class Vqvae3d(VideoEncoder):
             _conv(first, second, config.strides[1], config.time_kernel),
             nn.ReLU(),
         )
-        self.quantizer = Quantizer(config.codes, second, config.update, config.ema_decay, config.revive_below)
+        self.quantizer = _quantizer(config)
         self.decoder = nn.Sequential(
             _transposed(second, first, config.strides[1], config.time_kernel),
             nn.ReLU(),
@@ -84,7 +93,11 @@ class Vqvae3d(VideoEncoder):
 
     @property
     def codes(self) -> int:
-        return self.config.codes
+        return prod(self.config.levels) if self.config.update == "fsq" else self.config.codes
+
+    def epoch_figures(self) -> dict[str, float]:
+        """`codes_used` and `epoch_perplexity` over all ranks since the last call, which starts them again."""
+        return self.quantizer.usage.take()
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes `(B, T, h, w)` → values `(B, dim, T, h, w)`."""
@@ -114,12 +127,14 @@ class Vqvae3d(VideoEncoder):
             + (weights.codebook_weight * out.quantized.codebook_loss if weights.update == "gradient" else 0.0)
         )
         parts = {
-            "reconstruction": float(error.detach()),
-            "psnr_db": float(-10 * torch.log10(error.detach().clamp_min(1e-10))),
-            "codebook": float(out.quantized.codebook_loss.detach()),
-            "perplexity": float(out.quantized.perplexity),
+            "reconstruction": error,
+            "psnr_db": -10 * torch.log10(error.clamp_min(1e-10)),
+            "codebook": out.quantized.codebook_loss,
+            "perplexity": out.quantized.perplexity,
         }
-        return Loss(total, parts)
+        # One copy to the host for all of them: each makes it wait for a GPU.
+        figures = torch.stack([value.detach() for value in parts.values()]).tolist()
+        return Loss(total, dict(zip(parts, figures, strict=True)))
 
     def complaint(self, parts: dict[str, float]) -> str | None:
         """What to say loudly when training went wrong in the way this model does."""
@@ -127,7 +142,7 @@ class Vqvae3d(VideoEncoder):
         if found >= _LOW_PERPLEXITY:
             return None
         return (
-            f"codebook collapse: perplexity {found:.1f} of {self.config.codes} codes. The codes carry next to nothing; "
+            f"codebook collapse: perplexity {found:.1f} of {self.codes} codes. The codes carry next to nothing; "
             "try update = 'ema', a lower lr, or a smaller commitment_weight"
         )
 
@@ -139,6 +154,16 @@ class Vqvae3d(VideoEncoder):
         core = outer // (t * h * w)
         elements = 3 * 2 * outer + 4 * self.config.channels[0] * inner + 6 * self.config.channels[1] * core
         return batch * elements * 4 * 2
+
+
+def _quantizer(config: Vqvae3d.Config) -> Quantizer | Fsq:
+    if bool(config.levels) != (config.update == "fsq"):
+        raise UsageError("levels: update = 'fsq' needs them, and they belong to no other update")
+    if config.update == "fsq":
+        return Fsq(config.levels, config.channels[1])
+    return Quantizer(
+        config.codes, config.channels[1], config.update, config.ema_decay, config.revive_below, config.init
+    )
 
 
 def _conv(inputs: int, outputs: int, stride: Stride, time_kernel: int) -> nn.Conv3d:
