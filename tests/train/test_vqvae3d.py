@@ -12,6 +12,8 @@ from v2a_data.errors import UsageError
 
 STRIDES = [((1, 2, 2), (1, 2, 2)), ((2, 2, 2), (2, 2, 2)), ((2, 4, 4), (1, 1, 2)), ((1, 1, 1), (3, 3, 1))]
 
+PAPERS = STRIDES[1]
+
 
 def model(**options: object) -> Vqvae3d:
     return Vqvae3d(Vqvae3d.Config(**{"channels": (4, 6), "codes": 16, **options}))  # type: ignore[arg-type]
@@ -35,10 +37,15 @@ def test_any_size_comes_back_exactly(strides: tuple, frames: int, height: int, w
     assert 0 <= float(out.video.detach().min()) <= float(out.video.detach().max()) <= 1
 
 
-@pytest.mark.parametrize("frames", [240, 250, 299, 300])
+@pytest.mark.parametrize("frames", [*range(1, 18), 240, 250, 299, 300])
 def test_the_lengths_that_lose_frames_elsewhere(frames: int) -> None:
     video = torch.rand(1, 3, frames, 4, 4)
-    assert model(strides=STRIDES[1])(video).video.shape == video.shape
+    assert model(strides=PAPERS)(video).video.shape == video.shape
+
+
+def test_an_even_time_kernel_is_refused() -> None:
+    with pytest.raises(UsageError, match="time_kernel: an odd number of frames, got 2"):
+        model(time_kernel=2)
 
 
 def test_padding_repeats_the_last_frame_and_row() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 # Distances held at once, fp32: what a core's cache keeps (1 MB), and a share of a GPU's memory (256 MB).
@@ -18,9 +19,10 @@ def nearest(flat: Tensor, book: Tensor) -> Tensor:
     another code for about one vector in a hundred.
     """
     with _full_precision(flat.device):
-        half_norms, turned = book.square().sum(dim=1) / 2, book.T
+        # argmin of |e|² / 2 − x·e, as one product: a last column of ones meets a last row of −|e|² / 2.
+        table = torch.cat([book.T, -book.square().sum(dim=1)[None] / 2])
         size = max(1, (_CPU_TILE if flat.device.type == "cpu" else _GPU_TILE) // len(book))
-        tiles = [torch.addmm(half_norms, tile, turned, alpha=-1).argmin(dim=1) for tile in flat.split(size)]
+        tiles = [(F.pad(tile, (0, 1), value=1.0) @ table).argmax(dim=1) for tile in flat.split(size)]
     return torch.cat(tiles)
 
 

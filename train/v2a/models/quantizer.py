@@ -95,7 +95,10 @@ class Quantizer(nn.Module):
             self._start_once(flat.detach())
         codes = nearest(flat, self.book)
         chosen = F.embedding(codes, self.book)
-        codebook_loss, commitment_loss = F.mse_loss(chosen, flat.detach()), F.mse_loss(flat, chosen.detach())
+        commitment_loss = F.mse_loss(flat, chosen.detach())
+        # The same number; only a codebook that learns by gradient needs its own way back.
+        gradient = self.update == "gradient"
+        codebook_loss = F.mse_loss(chosen, flat.detach()) if gradient else commitment_loss.detach()
         counts = counted(codes, len(self.book))
         if self.training:
             self.usage.add(joined.summed(counts))
