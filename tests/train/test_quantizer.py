@@ -1,12 +1,15 @@
 """The vector quantizer: nearest codes, gradients, moving averages, revival, resuming."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from v2a.models import quantizer as module
-from v2a.models.quantizer import Quantizer, perplexity
+from v2a.models import nearest as module
+from v2a.models.kmeans import kmeans
+from v2a.models.nearest import counted, nearest, perplexity
+from v2a.models.quantizer import Quantizer
 
 SHAPE = (2, 6, 3, 4, 5)  # batch, dim, frames, rows, columns
 
@@ -29,7 +32,7 @@ def test_nearest_is_the_brute_force_nearest(codes: int, vectors: int, dim: int, 
     quantizer = Quantizer(codes, dim, "gradient")
     flat = torch.randn(vectors, dim, generator=generator)
     far = torch.cdist(flat.double(), quantizer.book.detach().double())
-    chosen = far.gather(1, quantizer.nearest(flat)[:, None])[:, 0]
+    chosen = far.gather(1, nearest(flat, quantizer.book)[:, None])[:, 0]
     # Equal distances may fall either way; nothing nearer may be left.
     torch.testing.assert_close(chosen, far.min(dim=1).values, atol=1e-5, rtol=0)
 
@@ -37,9 +40,9 @@ def test_nearest_is_the_brute_force_nearest(codes: int, vectors: int, dim: int, 
 def test_tiles_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     quantizer = started(codes=33)
     flat = torch.randn(1001, SHAPE[1])
-    whole = quantizer.nearest(flat)
-    monkeypatch.setattr(module, "_TILE", 64)
-    assert torch.equal(quantizer.nearest(flat), whole)
+    whole = nearest(flat, quantizer.book)
+    monkeypatch.setattr(module, "_CPU_TILE", 64 * 33)
+    assert torch.equal(nearest(flat, quantizer.book), whole)
     assert len(whole.unique()) > 10
 
 
@@ -143,6 +146,77 @@ def test_a_resumed_run_keeps_its_book() -> None:
     assert torch.equal(second.book, first.book)
 
 
+def test_a_fresh_state_starts_again_and_a_started_one_never_does() -> None:
+    fresh = Quantizer(9, SHAPE[1], "gradient").state_dict()
+    quantizer = Quantizer(9, SHAPE[1], "gradient")
+    quantizer(torch.randn(SHAPE))
+    started_state = {name: value.clone() for name, value in quantizer.state_dict().items()}
+    quantizer.load_state_dict(fresh)
+    quantizer(torch.randn(SHAPE))
+    assert not torch.equal(quantizer.book, started_state["book"])
+    quantizer.load_state_dict(started_state)
+    quantizer(torch.randn(SHAPE))
+    assert torch.equal(quantizer.book, started_state["book"])
+
+
+def test_kmeans_is_numpys() -> None:
+    rng = np.random.default_rng(3)
+    places = 4 * rng.standard_normal((5, 3))
+    points = (places[rng.integers(0, 5, 400)] + rng.standard_normal((400, 3))).astype(np.float32)
+    centres = np.concatenate([points[:6], [[90.0, 90.0, 90.0]]]).astype(np.float32)  # nothing is near the last
+    expected = centres.astype(np.float64)
+    for _ in range(10):
+        owner = ((points[:, None] - expected[None]) ** 2).sum(axis=2).argmin(axis=1)
+        expected = np.stack([points[owner == i].mean(axis=0) if (owner == i).any() else expected[i] for i in range(7)])
+    found = kmeans(torch.from_numpy(points), torch.from_numpy(centres), 10).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert (found[6] == 90).all()
+
+
+def test_kmeans_start_lies_nearer_to_the_first_batch_than_its_vectors_do() -> None:
+    x = torch.randn(4, 6, 4, 8, 8)
+    far = []
+    for init in ("batch", "kmeans"):
+        torch.manual_seed(5)
+        quantizer = Quantizer(16, 6, "ema", init=init)  # type: ignore[arg-type]
+        far.append(float(quantizer(x).commitment_loss))
+        # The moving averages start from the same vectors.
+        assert bool(quantizer.book_started)
+    assert far[1] < 0.8 * far[0]
+
+
+def test_distances_are_fp32_under_autocast() -> None:
+    torch.manual_seed(0)
+    quantizer = started(codes=400)
+    flat = torch.randn(4000, SHAPE[1])
+    exact = torch.cdist(flat.double(), quantizer.book.detach().double()).argmin(dim=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = (quantizer.book.square().sum(dim=1) / 2 - flat @ quantizer.book.T).argmin(dim=1)
+        ours = nearest(flat, quantizer.book)
+    assert (rounded != exact).float().mean() > 0.003  # what bf16 does
+    assert (ours != exact).float().mean() < 0.0005
+
+
+def test_usage_counts_the_whole_epoch_and_starts_again() -> None:
+    quantizer = started(codes=50)
+    seen = [quantizer(torch.randn(SHAPE)) for _ in range(3)]
+    codes = torch.cat([out.codes.reshape(-1) for out in seen])
+    figures = quantizer.usage.take()
+    assert figures["codes_used"] == len(codes.unique()) > max(len(out.codes.unique()) for out in seen)
+    share = torch.bincount(codes, minlength=50) / len(codes)
+    assert figures["epoch_perplexity"] == pytest.approx(
+        float(torch.distributions.Categorical(share).entropy().exp()), rel=1e-5
+    )
+    assert quantizer.usage.take()["codes_used"] == 0
+    quantizer.eval()(torch.randn(SHAPE))
+    assert quantizer.usage.take()["codes_used"] == 0
+
+
+def test_checkpoints_from_before_usage_was_counted_are_read() -> None:
+    state = {name: value for name, value in started().state_dict().items() if name != "usage.used"}
+    started().load_state_dict(state)
+
+
 def test_revived_codes_do_not_fall_back() -> None:
     quantizer = started(codes=4, update="ema", decay=0.5, revive_below=0.5)
     quantizer.book[0], quantizer.sums[0] = 100.0, 100.0  # far from every vector: never chosen
@@ -169,8 +243,8 @@ def test_codes_in_use_are_not_revived() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 16, 300])
 def test_perplexity_of_one_code_and_of_all_alike(size: int) -> None:
-    assert float(perplexity(torch.zeros(50, dtype=torch.int64), size)) == pytest.approx(1.0)
-    assert float(perplexity(torch.arange(size).repeat(3), size)) == pytest.approx(size, rel=1e-5)
+    assert float(perplexity(counted(torch.zeros(50, dtype=torch.int64), size))) == pytest.approx(1.0)
+    assert float(perplexity(counted(torch.arange(size).repeat(3), size))) == pytest.approx(size, rel=1e-5)
 
 
 def test_perplexity_is_that_of_the_batch() -> None:

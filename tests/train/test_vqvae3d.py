@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from v2a.models.base import Batch, count_parameters
 from v2a.models.vqvae3d import Vqvae3d
 
+from v2a_data.errors import UsageError
+
 STRIDES = [((1, 2, 2), (1, 2, 2)), ((2, 2, 2), (2, 2, 2)), ((2, 4, 4), (1, 1, 2)), ((1, 1, 1), (3, 3, 1))]
+
+PAPERS = STRIDES[1]
 
 
 def model(**options: object) -> Vqvae3d:
@@ -33,10 +37,15 @@ def test_any_size_comes_back_exactly(strides: tuple, frames: int, height: int, w
     assert 0 <= float(out.video.detach().min()) <= float(out.video.detach().max()) <= 1
 
 
-@pytest.mark.parametrize("frames", [240, 250, 299, 300])
+@pytest.mark.parametrize("frames", [*range(1, 18), 240, 250, 299, 300])
 def test_the_lengths_that_lose_frames_elsewhere(frames: int) -> None:
     video = torch.rand(1, 3, frames, 4, 4)
-    assert model(strides=STRIDES[1])(video).video.shape == video.shape
+    assert model(strides=PAPERS)(video).video.shape == video.shape
+
+
+def test_an_even_time_kernel_is_refused() -> None:
+    with pytest.raises(UsageError, match="time_kernel: an odd number of frames, got 2"):
+        model(time_kernel=2)
 
 
 def test_padding_repeats_the_last_frame_and_row() -> None:
@@ -131,3 +140,33 @@ def test_it_learns_a_few_pictures_by_heart(update: str) -> None:
 
 def test_a_book_of_averages_is_no_trained_parameter() -> None:
     assert count_parameters(model()) - count_parameters(model(update="ema")) == 16 * 6
+
+
+def test_fsq_learns_without_a_codebook_and_k_means_starts_one() -> None:
+    torch.manual_seed(0)
+    video = F.interpolate(torch.rand(4, 3, 1, 2, 2), size=(2, 16, 16))
+    vqvae = model(channels=(16, 24), update="fsq", levels=(5, 4, 3), reconstruction_weight=20.0)
+    assert vqvae.codes == 60
+    optimizer = torch.optim.Adam(vqvae.parameters(), lr=3e-3)
+    psnr = []
+    for _ in range(150):
+        loss = vqvae.loss(batch(video))
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        psnr.append(loss.parts["psnr_db"])
+    assert psnr[-1] > psnr[0] + 8
+    used = vqvae.epoch_figures()["codes_used"]
+    vqvae.eval()
+    out = vqvae.encode(video)
+    assert used >= len(out.codes.unique()) > 4
+    torch.testing.assert_close(vqvae.lookup(out.codes), out.values)
+    started = model(init="kmeans")
+    started.loss(batch(video))
+    assert bool(started.quantizer.book_started)
+
+
+@pytest.mark.parametrize("options", [{"update": "fsq"}, {"levels": (4, 4)}, {"update": "ema", "levels": (4,)}])
+def test_levels_belong_to_fsq(options: dict) -> None:
+    with pytest.raises(UsageError, match="levels: update = 'fsq' needs them"):
+        model(**options)

@@ -17,12 +17,15 @@ def rgb(planes: Tensor, width: int, height: int) -> Tensor:
     Chroma is taken from the nearest sample, as the shards' 4:2:0 has it.
     """
     batch, frames = planes.shape[:2]
-    flat = planes.reshape(batch, frames, -1)
-    luma_size, chroma_size = width * height, width * height // 4
-    luma = flat[..., :luma_size].reshape(batch, frames, height, width).float() - 16.0
-    chroma = flat[..., luma_size:].reshape(batch, frames, 2, height // 2, width // 2).float() - 128.0
-    assert chroma_size * 2 + luma_size == flat.shape[-1]
-    wide = chroma.repeat_interleave(2, dim=-1).repeat_interleave(2, dim=-2)
-    yuv = torch.stack([luma, wide[:, :, 0], wide[:, :, 1]], dim=1)
-    matrix = torch.tensor(_MATRIX, device=planes.device)
-    return (torch.einsum("ij,bjthw->bithw", matrix, yuv) / 255.0).clamp_(0.0, 1.0)
+    flat, size = planes.reshape(batch, frames, -1), width * height
+    assert flat.shape[-1] == size * 3 // 2
+    # Written once into the result, a block of 2 x 2 under each chroma sample: wide copies of chroma and a table
+    # of three channels to multiply would be several times its size.
+    luma = flat[..., :size].reshape(batch, frames, height // 2, 2, width // 2, 2).float().sub_(16.0)
+    luma.mul_(_MATRIX[0][0] / 255.0)
+    chroma = flat[..., size:].reshape(batch, frames, 2, height // 2, width // 2).float().sub_(128.0).div_(255.0)
+    out = luma.new_empty((batch, 3, *luma.shape[1:]))
+    for channel, (_, u, v) in enumerate(_MATRIX):
+        colour = chroma[:, :, 0] * u + chroma[:, :, 1] * v
+        torch.add(luma, colour[:, :, :, None, :, None], out=out[:, channel])
+    return out.clamp_(0.0, 1.0).reshape(batch, 3, frames, height, width)

@@ -124,7 +124,8 @@ def _curves(run: DemoRun) -> page.GalleryBlock:
     )
     for name, key in wanted:
         log = run.workspace / "checkpoints" / name / "metrics.jsonl"
-        points = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        points = [line for line in lines if key in line]  # validations and epochs have rows of their own
         rows.append((f"{name}: {key}", [p["step"] for p in points], [p[key] for p in points]))
     return page.GalleryBlock((page.picture(pictures.curves(rows), "training"),))
 

@@ -34,7 +34,7 @@ class Training:
     """What one training is: the module, what its `loss` gets of a batch, where it is kept.
 
     `about` is everything that a resumed run must agree on; `complaint` says what went wrong in the way this model
-    does, from the last figures. `trackers` opens what gets the figures beside the file, from a step on. `watch`
+    does, from the last figures. `epoch_figures` are of the epoch that has ended, on every rank. `trackers` opens what gets the figures beside the file, from a step on. `watch`
     sees every validation and may raise to end the training.
     """
 
@@ -46,6 +46,7 @@ class Training:
     about: dict[str, Any]
     complaint: Callable[[dict[str, float]], str | None]
     validation: Validation | None = None
+    epoch_figures: Callable[[], dict[str, float]] = dict
     trackers: Callable[[int], list[Tracker]] = lambda step: []
     watch: Callable[[int, dict[str, float]], None] = lambda step, figures: None
     ranks: Ranks = field(default_factory=Ranks)
@@ -152,7 +153,9 @@ class Trainer:
             progress = stack.enter_context(self.console.progress(title, settings.steps, "steps", self.step))
             stop = stack.enter_context(stop_signals())
             while not self.finished:
-                self._one(next(batches))
+                crops = next(batches)
+                self._turn(stream.cursor.epoch, journal)
+                self._one(crops)
                 progress.step()
                 self._after(stream, journal, stop.asked)
         training.module.eval()
@@ -164,6 +167,14 @@ class Trainer:
 
     def _journal(self) -> Journal:
         return Journal(self.training.folder, self.step, self.training.trackers(self.step))
+
+    def _turn(self, epoch: int, journal: Journal | None) -> None:
+        """Write down the epoch before, where the batch at hand is the first of another."""
+        if epoch != self.cursor.epoch:
+            figures = self.training.epoch_figures()
+            if journal is not None and figures:
+                journal.figures(self.step, {f"epoch/{name}": value for name, value in figures.items()})
+        self.cursor = Cursor(epoch)
 
     def _one(self, crops: Crops) -> None:
         """One optimizer step on this rank's share of a batch."""

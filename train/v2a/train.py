@@ -93,7 +93,7 @@ def train_vqvae(context: Context) -> loop.Trained:
     if context.shards.split("validation"):
         validation = Validation(HeldOutVideo(model, context.shards, form, frames), ("psnr_db",))
     source = shard_source(context.shards, context.shards.split("train"), form, context.workers)
-    part = _Part(stage.model, stage, model, inputs, model.complaint, frames, validation)
+    part = _Part(stage.model, stage, model, inputs, model.complaint, frames, validation, model.epoch_figures)
     return _train(context, part, source, {})
 
 
@@ -159,6 +159,7 @@ class _Part:
     complaint: Callable[[dict[str, float]], str | None]
     frames: int
     validation: Validation | None
+    epoch_figures: Callable[[], dict[str, float]] = dict
 
 
 def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, Any]) -> loop.Trained:
@@ -183,6 +184,7 @@ def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, 
         about,
         part.complaint,
         part.validation,
+        part.epoch_figures,
         lambda step: open_trackers(config.trackers, folder, f"{part.name}-{digest(about)[:8]}", step, about),
         context.watch,
         ranks,

@@ -6,6 +6,7 @@ commitment, straight-through gradient. The paper names no strides, widths or wei
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, Literal
 
 import torch
@@ -13,7 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2a.models.base import Batch, Loss, Stride, VideoEncoder
+from v2a.models.convolution import LAST, BlockConv3d, BlockTranspose3d, Conv3d
+from v2a.models.fsq import Fsq
 from v2a.models.quantizer import Quantized, Quantizer
+from v2a_data.errors import UsageError
 
 _LOW_PERPLEXITY = 8.0
 
@@ -31,13 +35,19 @@ class Vqvae3d(VideoEncoder):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Channels and strides (time, height, width) of the two convolutions; codebook; loss weights."""
+        """Channels and strides (time, height, width) of the two convolutions; codebook; loss weights.
+
+        `update` is how codes are learned: by gradient as in the paper, by moving averages, or `fsq`, a fixed grid
+        of `levels` per channel, whose product is then the number of codes. `init` is where the codebook starts.
+        """
 
         channels: tuple[int, int] = (64, 128)
         strides: tuple[Stride, Stride] = ((1, 2, 2), (1, 2, 2))
         time_kernel: int = 3
         codes: int = 512
-        update: Literal["gradient", "ema"] = "gradient"
+        update: Literal["gradient", "ema", "fsq"] = "gradient"
+        levels: tuple[int, ...] = ()
+        init: Literal["batch", "kmeans"] = "batch"
         ema_decay: float = 0.99
         revive_below: float = 0.0
         reconstruction_weight: float = 1.0
@@ -50,21 +60,27 @@ class Vqvae3d(VideoEncoder):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        if config.time_kernel % 2 == 0:
+            raise UsageError(
+                f"time_kernel: an odd number of frames, got {config.time_kernel}: an even one changes lengths"
+            )
         self.config = config
         first, second = config.channels
         self.encoder = nn.Sequential(
-            _conv(3, first, config.strides[0], config.time_kernel),
-            nn.ReLU(),
-            _conv(first, second, config.strides[1], config.time_kernel),
-            nn.ReLU(),
+            BlockConv3d(3, first, *_kernel(config.strides[0], config.time_kernel)),
+            nn.ReLU(inplace=True),
+            Conv3d(first, second, *_kernel(config.strides[1], config.time_kernel)),
+            nn.ReLU(inplace=True),
         )
-        self.quantizer = Quantizer(config.codes, second, config.update, config.ema_decay, config.revive_below)
+        self.quantizer = _quantizer(config)
         self.decoder = nn.Sequential(
-            _transposed(second, first, config.strides[1], config.time_kernel),
-            nn.ReLU(),
-            _transposed(first, 3, config.strides[0], config.time_kernel),
+            nn.ConvTranspose3d(second, first, *_kernel(config.strides[1], config.time_kernel)),
+            nn.ReLU(inplace=True),
+            BlockTranspose3d(first, 3, *_kernel(config.strides[0], config.time_kernel)),
             nn.Sigmoid(),
         )
+        # By hand: no pass of torch.compile does it for three dimensions. State dicts stay as they were.
+        self.to(memory_format=LAST)
 
     @property
     def stride(self) -> Stride:
@@ -84,7 +100,11 @@ class Vqvae3d(VideoEncoder):
 
     @property
     def codes(self) -> int:
-        return self.config.codes
+        return prod(self.config.levels) if self.config.update == "fsq" else self.config.codes
+
+    def epoch_figures(self) -> dict[str, float]:
+        """`codes_used` and `epoch_perplexity` over all ranks since the last call, which starts them again."""
+        return self.quantizer.usage.take()
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes `(B, T, h, w)` → values `(B, dim, T, h, w)`."""
@@ -127,7 +147,7 @@ class Vqvae3d(VideoEncoder):
         if found >= _LOW_PERPLEXITY:
             return None
         return (
-            f"codebook collapse: perplexity {found:.1f} of {self.config.codes} codes. The codes carry next to nothing; "
+            f"codebook collapse: perplexity {found:.1f} of {self.codes} codes. The codes carry next to nothing; "
             "try update = 'ema', a lower lr, or a smaller commitment_weight"
         )
 
@@ -141,22 +161,23 @@ class Vqvae3d(VideoEncoder):
         return batch * elements * 4 * 2
 
 
-def _conv(inputs: int, outputs: int, stride: Stride, time_kernel: int) -> nn.Conv3d:
-    kernel, padding = _kernel(stride, time_kernel)
-    return nn.Conv3d(inputs, outputs, kernel, stride, padding, padding_mode="replicate")
+def _quantizer(config: Vqvae3d.Config) -> Quantizer | Fsq:
+    if bool(config.levels) != (config.update == "fsq"):
+        raise UsageError("levels: update = 'fsq' needs them, and they belong to no other update")
+    if config.update == "fsq":
+        return Fsq(config.levels, config.channels[1])
+    return Quantizer(
+        config.codes, config.channels[1], config.update, config.ema_decay, config.revive_below, config.init
+    )
 
 
-def _transposed(inputs: int, outputs: int, stride: Stride, time_kernel: int) -> nn.ConvTranspose3d:
-    kernel, padding = _kernel(stride, time_kernel)
-    return nn.ConvTranspose3d(inputs, outputs, kernel, stride, padding)
-
-
-def _kernel(stride: Stride, time_kernel: int) -> tuple[Stride, Stride]:
-    """Kernels for which output = input / stride exactly: about twice the stride, odd ones where it is 1."""
+def _kernel(stride: Stride, time_kernel: int) -> tuple[Stride, Stride, Stride]:
+    """Kernel, stride and padding for which output = input / stride exactly: a kernel of about twice the stride,
+    an odd one where it is 1."""
     unstrided = (time_kernel, 3, 3)
     kernel = tuple(odd if s == 1 else s + s // 2 * 2 for s, odd in zip(stride, unstrided, strict=True))
     padding = tuple(odd // 2 if s == 1 else s // 2 for s, odd in zip(stride, unstrided, strict=True))
-    return kernel, padding  # type: ignore[return-value]
+    return kernel, stride, padding  # type: ignore[return-value]
 
 
 def _pad(video: Tensor, stride: Stride) -> Tensor:
