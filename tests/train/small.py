@@ -13,6 +13,7 @@ import numpy as np
 from makers import Clip, make, noise_track
 from v2a.config import TrainConfig, load_train_config
 from v2a.decode import Form
+from v2a.ranks import Ranks
 from v2a.stream import Crops
 from v2a.train import Context
 
@@ -98,8 +99,9 @@ def context(
     *,
     force: bool = False,
     workers: int = 0,
+    ranks: Ranks | None = None,
 ) -> Context:
-    return Context(config, shards, checkpoints, workers, console, force)
+    return Context(config, shards, checkpoints, workers, console, force, ranks or Ranks())
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
@@ -34,8 +35,9 @@ class Training:
     """What one training is: the module, what its `loss` gets of a batch, where it is kept.
 
     `about` is everything that a resumed run must agree on; `complaint` says what went wrong in the way this model
-    does, from the last figures. `epoch_figures` are of the epoch that has ended, on every rank. `trackers` opens what gets the figures beside the file, from a step on. `watch`
-    sees every validation and may raise to end the training.
+    does, from the last figures. `epoch_figures` are of the epoch that has ended, on every rank. `trackers` opens
+    what gets the figures beside the file, from a step on. `watch` sees every validation and may raise to end the
+    training.
     """
 
     name: str
@@ -129,8 +131,7 @@ class Trainer:
     def _wrapped(self) -> Callable[..., tuple[Tensor, dict[str, Any]]]:
         whole: Any = _LossOf(self.training.module)
         if self.ranks.world > 1:
-            # Buffers hold statistics that the models sum over all ranks themselves: rank 0's must not replace them.
-            whole = nn.parallel.DistributedDataParallel(whole, broadcast_buffers=False, gradient_as_bucket_view=True)
+            whole = _shared(whole)
         compiled = self.training.optimisation.compile
         if compiled if compiled is not None else self.ranks.device.type == "cuda":
             return torch.compile(whole)  # type: ignore[no-any-return]
@@ -279,6 +280,17 @@ class Trainer:
         }
         average = self.average.shadow if self.average is not None else None
         checkpoint.save(self.training.folder, self.training.module, self.optimizer, state, average)
+
+
+def _shared(module: nn.Module) -> nn.Module:
+    """Gradients are averaged over the ranks.
+
+    Buffers hold statistics that the models sum over all ranks themselves: rank 0's must not replace them.
+    """
+    with warnings.catch_warnings():
+        # Newer versions of torch have another word for it, older ones know only this one.
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
 def _mean(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -78,10 +78,10 @@ class _Task:
 class ShardStream:
     """Batches of crops of `crop_frames` frames, endlessly. Use as a context manager.
 
-    `batch` is the global one: rank r of `world` gets its crops r, r + world, … and decodes no others. Every sample is
-    read once per epoch. `crops="all"` gives as many crops as fit, with a phase drawn per epoch and sample; `"one"` a
-    single one anywhere. `tile` repeats samples shorter than a crop, which are left out otherwise. The last, partial
-    batch of an epoch is left out.
+    `batch` is the global one: rank r of `world` gets the r-th stretch of it, so that the ranks' shares in order are the
+    batch, and decodes no others. Every sample is read once per epoch. `crops="all"` gives as many crops as fit, with a
+    phase drawn per epoch and sample; `"one"` a single one anywhere. `tile` repeats samples shorter than a crop, which
+    are left out otherwise. The last, partial batch of an epoch is left out.
 
     `sets` says which set of shards each entry is of, `weights` their shares of an epoch; `balance` gives labels equal
     shares. A damaged sample goes to `report` and is replaced (see `damage.py`). Raises `NothingError` for an empty
@@ -175,9 +175,9 @@ class ShardStream:
             needed: dict[int, list[tuple[int, int, int]]] = {}
             for g in range(done * self.batch, whole * self.batch):
                 batch, place = divmod(g, self.batch)
-                if place % self.world == self.rank:
+                if place // self.share == self.rank:
                     pick, crop = plan.crops[g]
-                    needed.setdefault(pick, []).append((crop, first + batch - done, place // self.world))
+                    needed.setdefault(pick, []).append((crop, first + batch - done, place % self.share))
             for pick, crops in needed.items():
                 yield _Task(epoch, pick, tuple(crops))
             first, done = first + epoch.batches, 0
