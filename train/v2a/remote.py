@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from v2a.decode import DamagedError
-from v2a.spans import check_hash, check_sizes
+from v2a.form import DamagedError
+from v2a.spans import LocalSpans, Spans, check_hash, check_sizes
 from v2a_data.errors import FatalError, MissingToolError, UsageError
 from v2a_data.files import whole_file
 from v2a_data.shards.format import INDEX_FILE
@@ -204,3 +204,8 @@ class Kept:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             yield file
+
+
+def spans_of(shards: ShardSet) -> Spans:
+    """Where the samples of a set come from: its folder, or its address."""
+    return shards.spans if isinstance(shards, RemoteShards) else LocalSpans(shards.folder)
