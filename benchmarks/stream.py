@@ -1,16 +1,21 @@
-"""Clips per second out of the same shards: the trainer's stream beside a stock webdataset pipeline.
+"""What the trainer's stream costs and gives, beside the usual ways, on the same shards: whole clips of 256x144.
 
-The stock pipeline is what webdataset's users write: `WebDataset(...).shuffle().map(decode).batched()` in a torch
-DataLoader, decoding with PyAV (torchvision has no video decoder any more), frames as RGB scaled by swscale. Batches
-of whole 10 s clips are counted twice: as the loader hands them over on the host (uint8; YUV planes here, RGB there),
-and as float RGB (B, 3, T, H, W) on the CPU. The trainer makes its RGB on the device, which without a GPU is slow.
+`cpu_ratio_to_decode`: CPU per sample, of all processes, over that of decoding alone (H.264 and FLAC from bytes in
+memory, one thread, nothing copied). `throughput_share`: samples per second over cores / CPU per sample.
+`throughput_ratio_dataloader`: over stock webdataset in a torch DataLoader with PyAV's `to_ndarray("rgb24")`.
+`throughput_ratio_best_dataloader`: over the best that a DataLoader did here, with YUV planes, or with torchcodec where
+that is installed. `idle_share`: of the time of a device whose step takes 1.2 × the stream's batch time.
+`memory_growth`: of all processes, from a tenth of the samples to the last.
+
+Rounds of all ways take turns, and the best round of each counts: the machine may have other work.
 """
 
 import argparse
 import io
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -20,96 +25,222 @@ from typing import Any
 import av
 import inputs
 import numpy as np
+import psutil
 import torch
 import webdataset
 from v2a.decode import Form
-from v2a.stream import BLOCK, ShardStream, shard_source
-from v2a.train import to_batch
+from v2a.order import BLOCK
+from v2a.stream import Crops, ShardStream, shard_source
 
+from v2a_data.media.picture import plane_view, split_planes
 from v2a_data.shards.read import open_shards
 
-VIEWS = (Form(64, 36, Fraction(25, 2), 16000), Form(256, 144, Fraction(25), 16000))
-BATCH = 2
-# Queues are in use when the clock starts; and as the stream decodes in blocks, it starts and ends at one's end.
-WARM_UP = BLOCK // BATCH
-HEADER = ("view", "workers", "batches", "v2a.stream clips/s", "webdataset clips/s", "ratio")
-ENDS = ("uint8, host", "float RGB, CPU")
+FORM = Form(256, 144, Fraction(25), 16000)
+HEADER = ("way", "clips/s", "CPU ms per clip", "clips")
 
 
-@dataclass(frozen=True)
-class Stock:
-    """One sample to arrays, in a worker of the stock pipeline."""
+@dataclass
+class Way:
+    """A way to get clips: samples per second and CPU seconds per sample of its best rounds."""
 
-    form: Form
-    step: int
+    name: str
+    speed: float = 0.0
+    cpu_s: float = float("inf")
+    clips: int = 0
 
-    def __call__(self, sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        frames = []
-        with av.open(io.BytesIO(sample["mp4"]), "r") as container:
-            for index, frame in enumerate(container.decode(video=0)):
-                if index % self.step == 0:
-                    frames.append(frame.to_ndarray(format="rgb24", width=self.form.width, height=self.form.height))
-        with av.open(io.BytesIO(sample["mp4"]), "r") as container:
-            sounds = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
-        sound = torch.from_numpy(np.concatenate(sounds).astype(np.float32) / 32768.0)
-        return torch.from_numpy(np.stack(frames)), sound
+    def round(self, clips: int, wall_s: float, cpu_s: float) -> None:
+        self.speed, self.cpu_s = max(self.speed, clips / wall_s), min(self.cpu_s, cpu_s / clips)
+        self.clips += clips
+
+
+class Clock:
+    """Wall time and the CPU time of this process and its children, from `start` on."""
+
+    def start(self) -> None:
+        self._wall, self._cpu = time.monotonic(), cpu_of_all()
+
+    def stop(self) -> tuple[float, float]:
+        return time.monotonic() - self._wall, cpu_of_all() - self._cpu
+
+
+def cpu_of_all() -> float:
+    """CPU seconds of this process and of the children that live."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return sum(t.user + t.system for t in times)
+
+
+def memory_of_all() -> int:
+    """Bytes of this process and its children, what they share counted once."""
+    own = psutil.Process()
+    return sum(process.memory_full_info().pss for process in (own, *own.children(recursive=True)))
+
+
+def decode_only(mp4: bytes) -> None:
+    """The limit: every frame and sound decoded, nothing done with it."""
+    with av.open(io.BytesIO(mp4), "r", format="mp4") as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        for packet in container.demux(container.streams.video[0], container.streams.audio[0]):
+            packet.decode()
+
+
+def sound_of(mp4: bytes) -> torch.Tensor:
+    with av.open(io.BytesIO(mp4), "r") as container:
+        sounds = [frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)]
+    return torch.from_numpy(np.concatenate(sounds).astype(np.float32) / 32768.0)
+
+
+def rgb_sample(sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """What everyone writes first."""
+    with av.open(io.BytesIO(sample["mp4"]), "r") as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    return torch.from_numpy(np.stack(frames)), sound_of(sample["mp4"])
+
+
+def yuv_sample(sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Planes as decoded, one thread, one allocation."""
+    with av.open(io.BytesIO(sample["mp4"]), "r") as container:
+        stream = container.streams.video[0]
+        stream.codec_context.thread_count = 1
+        planes = np.empty(FORM.plane_shape(stream.frames), np.uint8)
+        for target, frame in zip(planes, container.decode(stream), strict=True):
+            for plane, part in enumerate(split_planes(target, FORM.width, FORM.height)):
+                part[:] = plane_view(frame, plane)
+    return torch.from_numpy(planes), sound_of(sample["mp4"])
+
+
+def torchcodec_sample(sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """torchcodec's own frames, uint8 RGB."""
+    from torchcodec.decoders import VideoDecoder
+
+    decoder = VideoDecoder(sample["mp4"], dimension_order="NHWC", num_ffmpeg_threads=1, seek_mode="approximate")
+    return decoder[:], sound_of(sample["mp4"])
+
+
+def dataloader(folder: Path, decode: Callable[..., Any], workers: int, batch: int) -> Iterator[int]:
+    """Clips per batch of webdataset in a DataLoader, endlessly."""
+    urls = sorted(str(path) for path in folder.glob("train/*.tar"))
+    samples = webdataset.WebDataset(urls, shardshuffle=len(urls), nodesplitter=None)
+    pipeline = samples.repeat().shuffle(16).map(decode).batched(batch, partial=False)
+    # A fork of a process that has used PyAV can hang.
+    loader = webdataset.WebLoader(pipeline, batch_size=None, num_workers=workers, multiprocessing_context="spawn")
+    for frames, _ in loader:
+        yield len(frames)
+
+
+@contextmanager
+def opened(folder: Path, workers: int, batch: int) -> Iterator[Iterator[Crops]]:
+    """Our batches of whole clips."""
+    shards = open_shards(folder)
+    entries = shards.split("train")
+    source = shard_source(shards, entries, FORM, workers)
+    crop = min(source.length(entry) for entry in entries)
+    with ShardStream(source, entries, crop, batch, 0) as stream:
+        yield iter(stream)
+
+
+def measure(way: Way, batches: Iterator[int], clips: int, batch: int) -> None:
+    """One round, after the queues are full."""
+    clock = Clock()
+    for _ in range(2 * BLOCK // batch):
+        next(batches)
+    clock.start()
+    for _ in range(clips // batch):
+        next(batches)
+    way.round(clips // batch * batch, *clock.stop())
+
+
+def limit(way: Way, mp4s: list[bytes], clips: int) -> None:
+    """One round of decoding alone, in this process."""
+    clock = Clock()
+    clock.start()
+    for i in range(clips):
+        decode_only(mp4s[i % len(mp4s)])
+    way.round(clips, *clock.stop())
+
+
+def idle_share(batches: Iterator[Crops], batch_s: float, steps: int) -> float:
+    """How much of its time a device waits whose step takes 1.2 × the stream's batch time."""
+    waited, began = 0.0, time.monotonic()
+    for _ in range(steps):
+        asked = time.monotonic()
+        next(batches)
+        waited += time.monotonic() - asked
+        time.sleep(1.2 * batch_s)
+    return waited / (time.monotonic() - began)
+
+
+def growth(batches: Iterator[Crops], samples: int, batch: int) -> tuple[int, int]:
+    """Bytes after a tenth of the samples and after all."""
+    for _ in islice(batches, samples // batch // 10):
+        pass
+    first = memory_of_all()
+    for _ in islice(batches, samples // batch - samples // batch // 10):
+        pass
+    return first, memory_of_all()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shards", type=Path, help="a folder of shards; default: rendered here")
     parser.add_argument("--videos", type=int, default=2 * BLOCK, help="how many to render")
-    parser.add_argument("--clips", type=int, default=4 * BLOCK, help="how many to count, each time")
+    parser.add_argument("--clips", type=int, default=4 * BLOCK, help="how many to count, each round")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each way has its turn")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=psutil.cpu_count(), help="of every way; default: all cores")
+    parser.add_argument("--samples", type=int, default=2000, help="how many to take for memory")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
     options = parser.parse_args()
-    count = options.clips // BATCH
     with tempfile.TemporaryDirectory() as name:
-        folder = options.shards or inputs.shards(Path(name), options.videos)
-        rows = []
-        for form in VIEWS:
-            for workers in (0, 1, 2):
-                for end in ENDS:
-                    ours, theirs = (speed(make(folder, form, workers, end, count)) for make in (stream, stock))
-                    view = f"{form.width}x{form.height} {float(form.fps):g} fps"
-                    rows.append((view, workers, end, round(ours, 1), round(theirs, 1), round(ours / theirs, 2)))
-    inputs.show("stream", HEADER, rows, "ratio: v2a.stream over webdataset, same shards, same view", options.json)
+        run(options.shards or inputs.shards(Path(name), options.videos), options)
 
 
-def speed(batches: Iterator[int]) -> float:
-    """Clips per second in steady state; what is left at the end is taken too, so that workers end by themselves."""
-    times = []
-    for clips in batches:
-        assert clips == BATCH
-        times.append(time.monotonic())
-    return BATCH * (len(times) - WARM_UP) / (times[-1] - times[WARM_UP - 1])
-
-
-def stream(folder: Path, form: Form, workers: int, end: str, count: int) -> Iterator[int]:
-    """The trainer's way: planes in a ring of shared memory, colours converted on the device."""
+def run(folder: Path, options: argparse.Namespace) -> None:
+    batch, workers, clips = options.batch, options.workers, options.clips
+    torch.set_num_threads(1)
     shards = open_shards(folder)
-    entries = shards.split("train")
-    source = shard_source(shards, entries, form, workers)
-    crop = min(source.length(entry) for entry in entries)
-    with ShardStream(source, entries, crop, BATCH, 0) as batches:
-        for crops in islice(batches, WARM_UP + count):
-            batch = to_batch(crops, form, torch.device("cpu")) if end == ENDS[1] else None
-            assert batch is None or batch.video.shape == (BATCH, 3, crop, form.height, form.width)
-            yield len(crops.keys)
+    mp4s = [shards.read(entry).mp4 for entry in shards.split("train")[:clips]]
+    ours, bare = Way("v2a.stream"), Way("decoding alone, one thread")
+    stock = {"DataLoader, to_ndarray(rgb24)": rgb_sample, "DataLoader, YUV planes": yuv_sample}
+    if has_torchcodec():
+        stock["DataLoader, torchcodec"] = torchcodec_sample
+    ways = {name: Way(name) for name in stock}
+    with opened(folder, workers, batch) as stream:
+        for _ in range(options.rounds):
+            limit(bare, mp4s, clips)
+            measure(ours, (len(crops.keys) for crops in stream), clips, batch)
+            for name, decode in stock.items():
+                loader = dataloader(folder, decode, workers, batch)
+                measure(ways[name], loader, clips, batch)
+                loader.close()  # type: ignore[attr-defined]
+        idle = min(idle_share(stream, batch / ours.speed, 4 * clips // batch) for _ in range(options.rounds))
+        first, last = growth(stream, options.samples, batch)
+    rows = [
+        (way.name, round(way.speed, 1), round(way.cpu_s * 1000, 1), way.clips) for way in (bare, ours, *ways.values())
+    ]
+    speeds = [way.speed for way in ways.values()]
+    figures = {
+        "cpu_ratio_to_decode": round(ours.cpu_s / bare.cpu_s, 3),
+        "throughput_share": round(ours.speed / (min(workers, psutil.cpu_count()) / ours.cpu_s), 3),
+        "throughput_ratio_dataloader": round(ours.speed / speeds[0], 2),
+        "throughput_ratio_best_dataloader": round(ours.speed / max(speeds[1:]), 2),
+        "idle_share": round(idle, 4),
+        "memory_growth": round(last / first - 1, 4),
+        "memory_mb": round(last / 1e6),
+        "memory_samples": options.samples,
+        "torchcodec": has_torchcodec(),
+    }
+    words = "\n".join(f"{name}: {value}" for name, value in figures.items())
+    inputs.show("stream", HEADER, rows, words, options.json, **figures)
 
 
-def stock(folder: Path, form: Form, workers: int, end: str, count: int) -> Iterator[int]:
-    """The stock way."""
-    urls = sorted(str(path) for path in folder.glob("train/*.tar"))
-    decode = Stock(form, int(25 / form.fps))
-    samples = webdataset.WebDataset(urls, shardshuffle=len(urls))
-    each = -(-(WARM_UP + count) // max(1, workers))
-    pipeline = samples.repeat().shuffle(16).map(decode).batched(BATCH, partial=False).with_epoch(each)
-    # A fork of a process that has used PyAV can hang.
-    more = {"multiprocessing_context": "spawn"} if workers else {}
-    for frames, sound in webdataset.WebLoader(pipeline, batch_size=None, num_workers=workers, **more):
-        video = frames.permute(0, 4, 1, 2, 3).float().div(255.0) if end == ENDS[1] else frames
-        assert len(sound) == len(video)
-        yield len(video)
+def has_torchcodec() -> bool:
+    """Whether torchcodec is here and its libraries load."""
+    try:
+        import torchcodec.decoders  # noqa: F401
+    except (ImportError, RuntimeError, OSError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import torch
 from v2a.checkpoint import Checkpoint
 from v2a.colour import rgb
 from v2a.damage import Damaged, DamageLog
-from v2a.decode import Form
 from v2a.fill import Job, Trouble, tile
+from v2a.form import Form
 from v2a.models.base import VideoEncoder
 from v2a.ring import SampleSource, whole_samples
 from v2a.stream import shard_source

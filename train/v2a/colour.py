@@ -1,4 +1,4 @@
-"""YUV 4:2:0 planes to RGB on the device: the same conversion in training and in `generate`."""
+"""YUV 4:2:0 planes to RGB, or luma to grey, on the device: the same conversion in training and in `generate`."""
 
 import torch
 from torch import Tensor
@@ -9,6 +9,13 @@ _MATRIX = (
     (1.164383, -0.391762, -0.812968),
     (1.164383, 2.017232, 0.0),
 )
+
+
+def video(planes: Tensor, width: int, height: int, *, grey: bool = False) -> Tensor:
+    """A form's planes as floats in 0..1: `(B, 3, T, height, width)`, or `(B, 1, T, height, width)` for a grey form."""
+    if not grey:
+        return rgb(planes, width, height)
+    return ((planes[:, None].float() - 16.0) / 219.0).clamp_(0.0, 1.0)
 
 
 def rgb(planes: Tensor, width: int, height: int) -> Tensor:

@@ -14,6 +14,7 @@ from v2a_data.shards.read import Entry
 
 # So many damaged samples are borne, or one in a hundred.
 BORNE, BORNE_SHARE = 10, 0.01
+MOST_IN_A_ROW = 16
 _NAMED = 5
 _HINT = "`v2a-data verify` says what is damaged, `v2a-data repair` writes it again from its media"
 

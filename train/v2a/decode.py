@@ -7,62 +7,17 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.video.plane import VideoPlane
 
-from v2a_data.errors import FatalError, UsageError
+from v2a.form import Form, Grid
+from v2a_data.errors import FatalError
 from v2a_data.media.decode import to_float
 from v2a_data.media.limits import DEMUXERS, PROTOCOLS
-from v2a_data.media.picture import FitRule, Scaler, plane_view, split_planes
+from v2a_data.media.picture import Scaler
+
+__all__ = ["Decoder", "Form", "Target"]
 
 _FULL_SCALE = np.float32(1 / 32768)
-
-
-@dataclass(frozen=True)
-class Form:
-    """The form in which a model sees samples: px, frames per second, audio samples per second, rule of other shapes.
-
-    A grey form has the luma alone (limited range), a coloured one YUV 4:2:0 planes.
-    """
-
-    width: int
-    height: int
-    fps: Fraction
-    rate_hz: int
-    fit: FitRule = "pad"
-    grey: bool = False
-
-    @property
-    def samples_per_frame(self) -> int:
-        """Audio samples of one frame."""
-        return int(self.rate_hz / self.fps)
-
-    def plane_shape(self, frames: int) -> tuple[int, int, int]:
-        """Shape of so many frames as YUV 4:2:0 planes, or as luma."""
-        return frames, self.height if self.grey else self.height * 3 // 2, self.width
-
-
-class Grid:
-    """Which frame of the shards a frame of the view is: the one nearest in time, the later one of two as near.
-
-    Where the rates divide, every n-th. 15.625 frames per second out of 25 are the frames 0, 2, 3, 5, 6, 8, …: never
-    more than half a frame of the shards (20 ms) away. Raises `FatalError` for a rate above the shards' own.
-    """
-
-    def __init__(self, form: Form, shard_fps: Fraction) -> None:
-        step = shard_fps / form.fps
-        if step < 1:
-            raise FatalError(f"train.view.fps {form.fps} is more than the shards' {shard_fps}")
-        if (form.rate_hz / form.fps).denominator != 1:
-            raise UsageError(f"train.view: rate_hz / fps must be whole, got {form.rate_hz} / {form.fps}")
-        # Whole numbers: fractions would cost a tenth of the decoding.
-        self._up, self._down = step.numerator, step.denominator
-
-    def length(self, frames: int) -> int:
-        """Frames of the view in so many of the shards."""
-        return frames * self._down // self._up
-
-    def shown(self, index: int) -> int:
-        """The shards' frame that is frame `index` of the view."""
-        return (2 * index * self._up + self._down) // (2 * self._down)
 
 
 @dataclass(frozen=True)
@@ -72,10 +27,6 @@ class Target:
     start: int
     planes: np.ndarray
     sound: np.ndarray
-
-
-class DamagedError(Exception):
-    """A sample that does not hold what the index says."""
 
 
 class Decoder:
@@ -97,40 +48,63 @@ class Decoder:
 
         Returns how many of their frames and audio samples were there.
         """
-        first = min(target.start for target in targets)
-        grid = Grid(self.form, shard_fps)
-        wanted = {grid.shown(t.start + i): plane for t in targets for i, plane in enumerate(t.planes)}
-        sounds = _Sounds(self.form, targets)
-        shown = 0
+        pictures, sounds = _Pictures(self.form, Grid(self.form, shard_fps), targets), _Sounds(self.form, targets)
         options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": DEMUXERS}
         with av.open(io.BytesIO(mp4), "r", format="mp4", options=options) as container:
             video, audio = container.streams.video[0], container.streams.audio[0]
-            video.codec_context.thread_count = 1
+            for stream in (video, audio):
+                stream.codec_context.thread_count = 1
+            # Floats: fractions would cost a tenth of the decoding.
             per_tick = shard_fps * Fraction(video.time_base or 1)
-            if first:
-                container.seek(int(grid.shown(first) / per_tick), stream=video, backward=True)
-            frames_per_tick = float(per_tick)
+            frames, samples = float(per_tick), float(self.form.rate_hz * Fraction(audio.time_base or 1))
+            if pictures.first:
+                container.seek(int(pictures.first / per_tick), stream=video, backward=True)
             for packet in container.demux(video, audio):
                 for frame in packet.decode():
-                    if isinstance(frame, av.AudioFrame):
-                        sounds.place(frame)
+                    if isinstance(frame, av.AudioFrame) and frame.pts is not None:
+                        sounds.place(frame, round(frame.pts * samples))
                     elif isinstance(frame, av.VideoFrame) and frame.pts is not None:
-                        plane = wanted.pop(round(frame.pts * frames_per_tick), None)
-                        if plane is not None:
-                            self.scale(frame, plane)
-                            shown += 1
-                if not wanted and sounds.complete:
+                        pictures.place(frame, round(frame.pts * frames), self._scaler)
+                if not pictures.wanted and sounds.complete:
                     break
-        return shown, sounds.heard
+        return pictures.shown, sounds.heard
 
-    def scale(self, frame: av.VideoFrame, target: np.ndarray) -> None:
-        """One frame into `(height * 3 / 2, width)`, or into `(height, width)` for a grey form."""
-        form = self.form
-        if (frame.width, frame.height) != (form.width, form.height):
-            frame = self._scaler.fitted(frame, form.width, form.height, form.fit)
-        parts = (target,) if form.grey else split_planes(target, form.width, form.height)
-        for plane, part in enumerate(parts):
-            part[:] = plane_view(frame, plane)
+
+class _Pictures:
+    """The pictures of targets: which frames are wanted, and where each goes."""
+
+    def __init__(self, form: Form, grid: Grid, targets: Sequence[Target]) -> None:
+        self.form, self.shown = form, 0
+        self.first = grid.shown(min(target.start for target in targets))
+        sizes = ((form.width, form.height), (form.width // 2, form.height // 2), (form.width // 2, form.height // 2))
+        self._parts = sizes[:1] if form.grey else sizes
+        frame_bytes = sum(width * height for width, height in self._parts)
+        self.wanted = {
+            grid.shown(target.start + i): (body, i * frame_bytes)
+            for target in targets
+            for body in (memoryview(target.planes.reshape(-1)),)  # type: ignore[arg-type]
+            for i in range(len(target.planes))
+        }
+
+    def place(self, frame: av.VideoFrame, index: int, scaler: Scaler) -> None:
+        """Copy the shards' frame `index` to where it is wanted, if it is."""
+        place = self.wanted.pop(index, None)
+        if place is None:
+            return
+        body, at = place
+        if (frame.width, frame.height) != self._parts[0]:
+            frame = scaler.fitted(frame, *self._parts[0], self.form.fit)
+        for (width, height), plane in zip(self._parts, frame.planes, strict=False):
+            size = width * height
+            # Bytes as they lie, which is twice as fast as arrays, where lines have no ends to cut off.
+            body[at : at + size] = plane if plane.line_size == width else _cut(plane, width, height)
+            at += size
+        self.shown += 1
+
+
+def _cut(plane: VideoPlane, width: int, height: int) -> memoryview:
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+    return memoryview(rows[:height, :width].tobytes())
 
 
 class _Sounds:
@@ -139,29 +113,32 @@ class _Sounds:
     def __init__(self, form: Form, targets: Sequence[Target]) -> None:
         self.form, self.heard = form, 0
         each = form.samples_per_frame
-        self._spans = [(target.start * each, target.sound) for target in targets]
-        self._left = sum(len(sound) for _, sound in self._spans)
+        self._spans = [
+            (target.start * each, target.start * each + len(target.sound), target.sound) for target in targets
+        ]
+        self._wanted = sum(len(target.sound) for target in targets)
+        self._plain: bool | None = None
 
     @property
     def complete(self) -> bool:
-        return self._left == self.heard
+        return self._wanted == self.heard
 
-    def place(self, frame: av.AudioFrame) -> None:
-        if frame.sample_rate != self.form.rate_hz:
-            raise FatalError(f"train.view.rate_hz {self.form.rate_hz} is not the shards' {frame.sample_rate}")
-        if frame.pts is None or frame.time_base is None:
-            return
-        first = round(frame.pts * frame.time_base * self.form.rate_hz)
-        for start, sound in self._spans:
-            begin, end = max(first, start), min(first + frame.samples, start + len(sound))
-            if begin < end:
-                values, scale = _mono(frame)
-                np.multiply(values[begin - first : end - first], scale, out=sound[begin - start : end - start])
+    def place(self, frame: av.AudioFrame, first: int) -> None:
+        """Copy a piece that begins at sample `first` of the sound. Raises `FatalError` for another rate."""
+        if self._plain is None:
+            if frame.sample_rate != self.form.rate_hz:
+                raise FatalError(f"train.view.rate_hz {self.form.rate_hz} is not the shards' {frame.sample_rate}")
+            self._plain = frame.format.name in ("s16", "s16p") and frame.layout.nb_channels == 1
+        last = first + frame.samples
+        for start, stop, sound in self._spans:
+            if first < stop and start < last:
+                begin, end = max(first, start), min(last, stop)
+                values, scale = self._mono(frame)
+                np.multiply(values[begin - first : end - first], scale, sound[begin - start : end - start])
                 self.heard += end - begin
 
-
-def _mono(frame: av.AudioFrame) -> tuple[np.ndarray, np.float32]:
-    """`(samples,)` and what to multiply with: one channel of 16 bit as it is, else the mean of the channels."""
-    if frame.format.name in ("s16", "s16p") and frame.layout.nb_channels == 1:
-        return frame.to_ndarray().reshape(-1), _FULL_SCALE
-    return np.asarray(to_float(frame).mean(axis=0), np.float32), np.float32(1)
+    def _mono(self, frame: av.AudioFrame) -> tuple[np.ndarray, np.float32]:
+        """`(samples,)` and what to multiply with: one channel of 16 bit as it is, else the mean of the channels."""
+        if self._plain:
+            return np.frombuffer(memoryview(frame.planes[0]), np.int16, frame.samples), _FULL_SCALE
+        return np.asarray(to_float(frame).mean(axis=0), np.float32), np.float32(1)

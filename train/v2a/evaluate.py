@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from v2a.config import TrainConfig
-from v2a.decode import Decoder, Grid
+from v2a.decode import Decoder
+from v2a.form import Grid
 from v2a.generate import SoundMaker, to_pcm
 from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound

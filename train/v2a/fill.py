@@ -7,7 +7,8 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from v2a.decode import DamagedError, Decoder, Form, Target
+from v2a.decode import Decoder, Target
+from v2a.form import DamagedError, Form
 from v2a.spans import Spans
 from v2a_data.errors import FatalError
 from v2a_data.shards.read import Entry

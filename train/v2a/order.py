@@ -73,6 +73,14 @@ class Plan:
     picks: tuple[Pick, ...]
     crops: tuple[tuple[int, int], ...]
 
+    def after(self, pick: int) -> int | None:
+        """The next pick with crops, of another sample; after the last comes the first."""
+        following = ((pick + step) % len(self.picks) for step in range(1, len(self.picks)))
+        return next((i for i in following if self.picks[i].starts and self._differ(i, pick)), None)
+
+    def _differ(self, one: int, other: int) -> bool:
+        return self.picks[one].sample != self.picks[other].sample
+
 
 def groups_of(
     sets: Sequence[int], shards: Sequence[str], labels: Sequence[str], weights: Sequence[float], *, balance: bool

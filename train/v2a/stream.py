@@ -13,12 +13,13 @@ from typing import Literal
 
 import numpy as np
 
-from v2a.damage import Damaged, DamageLog
-from v2a.decode import Form
+from v2a.damage import MOST_IN_A_ROW, Damaged, DamageLog
 from v2a.fill import Job, Piece, Pool
+from v2a.form import Form
 from v2a.order import BLOCK, Cutting, Plan, epoch_plan, groups_of, most_crops
+from v2a.remote import spans_of
 from v2a.ring import Here, Ring, SampleSource
-from v2a.spans import LocalSpans, shard_fps
+from v2a.spans import shard_fps
 from v2a_data.errors import FatalError, NothingError, UsageError
 from v2a_data.shards.read import Entry, ShardSet
 
@@ -210,10 +211,8 @@ class ShardStream:
 
     def _instead(self, task: _Task) -> tuple[int, int]:
         """The next pick with crops of another sample, and how many were damaged until there."""
-        picks, tried = task.epoch.plan.picks, task.tried + 1
-        following = ((task.pick + step) % len(picks) for step in range(1, len(picks)))
-        fit = (i for i in following if picks[i].starts and picks[i].sample != picks[task.pick].sample)
-        instead = next(fit, None) if tried <= max(self.block, BLOCK) else None
+        tried = task.tried + 1
+        instead = task.epoch.plan.after(task.pick) if tried <= MOST_IN_A_ROW else None
         if instead is None:
             raise self.damage.none_left(tried)
         return instead, tried
@@ -257,12 +256,27 @@ def shard_source(shards: ShardSet, entries: Sequence[Entry], form: Form, workers
 
     Raises `NothingError` for an empty split.
     """
-    if not entries:
-        raise NothingError(f"{shards.folder} has no samples of this split", hint="curate and shard more clips")
-    spans = LocalSpans(shards.folder)
-    return source_of([Pool(spans, shard_fps(spans, entries))], form, workers)
+    return _source([(shards, entries)], form, workers)
 
 
-def source_of(pools: Sequence[Pool], form: Form, workers: int) -> SampleSource:
-    """Decoded samples of several sets of shards."""
+def mixed(
+    sets: Sequence[ShardSet], split: str, form: Form, workers: int
+) -> tuple[SampleSource, list[Entry], list[int]]:
+    """Several sets of shards as one: the source, the entries, and `sets` for `ShardStream`.
+
+    `ShardStream(source, entries, …, sets=sets, weights=(3, 1))`. Raises `NothingError` where one has none.
+    """
+    parts = [(shards, shards.split(split)) for shards in sets]
+    source = _source(parts, form, workers)
+    which = [number for number, (_, entries) in enumerate(parts) for _ in entries]
+    return source, [entry for _, entries in parts for entry in entries], which
+
+
+def _source(parts: Sequence[tuple[ShardSet, Sequence[Entry]]], form: Form, workers: int) -> SampleSource:
+    pools = []
+    for shards, entries in parts:
+        if not entries:
+            raise NothingError(f"{shards.folder} has no samples of this split", hint="curate and shard more clips")
+        spans = spans_of(shards)
+        pools.append(Pool(spans, shard_fps(spans, entries)))
     return Ring(form, pools, workers) if workers else Here(form, pools)
