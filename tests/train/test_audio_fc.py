@@ -13,8 +13,10 @@ from v2a.models.base import count_parameters
 
 SHAPE = CodeShape(frames=8, height=2, width=3, dim=4, samples_per_frame=1280, rate_hz=16000)
 
+FORMS, TARGETS = ["tied", "literal"], ["waveform", "mr_stft", "log_magnitude"]
 
-def decoder(form: str, shape: CodeShape = SHAPE, **options: int) -> AudioFc:
+
+def decoder(form: str, shape: CodeShape = SHAPE, **options: object) -> AudioFc:
     return AudioFc(AudioFc.Config(form=form, **{"hidden": 16, "iterations": 2, **options}), shape)  # type: ignore[arg-type]
 
 
@@ -23,12 +25,12 @@ def values(frames: int = SHAPE.frames, batch: int = 2) -> torch.Tensor:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    st.sampled_from(["tied", "literal"]), st.integers(1, 9), st.integers(1, 3), st.integers(1, 40), st.integers(1, 5)
-)
-def test_parameters_are_counted_without_building(form: str, frames: int, rows: int, hidden: int, context: int) -> None:
-    shape = CodeShape(frames, rows, 2, 3, 640, 16000)
-    config = AudioFc.Config(form=form, hidden=hidden, context=context)  # type: ignore[arg-type]
+@given(st.sampled_from(FORMS), st.sampled_from(TARGETS), st.integers(1, 9), st.integers(1, 40), st.integers(1, 5))
+def test_parameters_are_counted_without_building(
+    form: str, target: str, frames: int, hidden: int, context: int
+) -> None:
+    shape = CodeShape(frames, 2, 2, 3, 640, 16000)
+    config = AudioFc.Config(form=form, target=target, hidden=hidden, context=context)  # type: ignore[arg-type]
     with torch.device("meta"):
         real = count_parameters(AudioFc(config, shape))
     assert AudioFc.parameters_of(config, shape) == real
@@ -42,10 +44,16 @@ def test_the_literal_form_at_the_papers_size_is_what_the_paper_could_not_hold() 
     assert AudioFc.parameters_of(config, shape) == real > 4.5e9
 
 
+def test_each_form_has_its_own_target() -> None:
+    assert (AudioFc.Config(form="literal").learns, AudioFc.Config(form="tied").learns) == ("waveform", "log_magnitude")
+    assert AudioFc.Config(form="tied", target="mr_stft").learns == "mr_stft"
+
+
 @pytest.mark.parametrize("frames", [1, 2, 7, 8])
-@pytest.mark.parametrize("form", ["tied", "literal"])
-def test_every_frame_has_its_samples(form: str, frames: int) -> None:
-    sound = decoder(form).eval().generate(values(frames))
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_frame_has_its_samples(form: str, target: str, frames: int) -> None:
+    sound = decoder(form, target=target).eval().generate(values(frames))
     assert sound.shape == (2, frames * SHAPE.samples_per_frame)
     assert bool(torch.isfinite(sound).all())
 
@@ -99,6 +107,47 @@ def test_the_tanh_of_the_target_is_undone_at_generation() -> None:
     torch.testing.assert_close(literal.generate(values(batch=1)), sound, atol=1e-5, rtol=0)
     wrong = literal.loss(values(batch=1), -sound)
     assert wrong.parts["waveform_mse"] == pytest.approx(float((2 * torch.tanh(sound)).square().mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("target", ["waveform", "mr_stft"])
+def test_without_squash_the_sound_itself_is_the_target(form: str, target: str) -> None:
+    frames = 1 if form == "tied" else SHAPE.frames  # the tied form's bias is one frame
+    samples = frames * SHAPE.samples_per_frame
+    model = decoder(form, target=target, squash="none")
+    sound = 1.8 * torch.rand(1, samples) - 0.9
+    with torch.no_grad():
+        model.layers[-1].weight.zero_()
+        model.layers[-1].bias.copy_(torch.atanh(sound[0]))
+    assert float(model.loss(values(frames, batch=1), sound).total.detach()) == pytest.approx(0, abs=1e-3)
+    torch.testing.assert_close(model.generate(values(frames, batch=1)), sound, atol=1e-5, rtol=0)
+
+
+def test_samples_of_the_tied_form_stand_where_their_frame_does() -> None:
+    tied = decoder("tied", target="waveform", context=1)
+    here = values(20, batch=1)
+    changed = here.clone()
+    changed[:, :, 10] += 1.0
+    moved = (tied.generate(here) != tied.generate(changed))[0].nonzero()[:, 0]
+    assert (int(moved.min()) // 1280, int(moved.max()) // 1280) == (10, 10)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_target_is_learned(form: str, target: str) -> None:
+    time = torch.arange(SHAPE.samples) / 16000
+    sound = torch.stack([0.5 * torch.sin(2 * torch.pi * hz * time) for hz in (500, 2000)])  # 40 and 160 turns a frame
+    torch.manual_seed(0)
+    model, seen = decoder(form, target=target, hidden=32), values()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    curve = []
+    for _ in range(40):
+        loss = model.loss(seen, sound)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        curve.append(next(iter(loss.parts.values())))
+    assert curve[-1] < 0.7 * curve[0], curve
 
 
 @pytest.mark.parametrize("context", [1, 3, 4])

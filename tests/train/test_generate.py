@@ -108,8 +108,60 @@ def test_stretches_are_joined_at_equal_power() -> None:
     for part in np.split(joined[:20000], 4):  # independent sounds keep their power through the fade
         assert np.mean(part**2) == pytest.approx(0.04, rel=0.06)
     assert np.array_equal(faded(None, sound), sound)
-    loud = np.full(1000, 0.9, np.float32)
-    assert np.abs(faded(loud, loud)).max() == 1.0
+
+
+def block_rms(sound: np.ndarray, size: int = 320) -> np.ndarray:
+    """Loudness per 20 ms."""
+    return np.sqrt(np.mean(sound[: len(sound) // size * size].reshape(-1, size).astype(np.float64) ** 2, axis=1))
+
+
+def tone(hz: float, phase: float = 0.0, samples: int = 16000) -> np.ndarray:
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(samples) / 16000 + phase)).astype(np.float32)
+
+
+ENDS = {
+    "the same": (tone(440), tone(440)),
+    "a phase apart": (tone(440), tone(440, 1.0)),
+    "against each other": (tone(440), tone(440, np.pi)),
+    "beating": (tone(440), tone(443)),
+    "half the same": (tone(440), np.concatenate([tone(440, samples=8000), tone(970, samples=8000)])),
+    "one loud": (tone(440), 0.1 * tone(440)),
+    "silence": (tone(440), np.zeros(16000, np.float32)),
+    "a constant": (np.full(16000, 0.9, np.float32), np.full(16000, 0.9, np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_no_seam_is_louder_than_the_signal(name: str) -> None:
+    tail, sound = ENDS[name]
+    joined = faded(tail, sound)
+    assert joined.dtype == np.float32 and len(joined) == len(sound)
+    louder = np.maximum(block_rms(tail), block_rms(sound))
+    # Where agreement ends at once, its mean over 32 ms is late by half of that.
+    room = np.full(len(louder), 1.03)
+    if name == "half the same":
+        room[24:26] = 1.2
+    assert (block_rms(joined) <= room * louder + 1e-6).all()
+    if name in ("the same", "a constant"):  # nothing is heard of the seam
+        np.testing.assert_allclose(block_rms(joined), block_rms(sound), rtol=0.01)
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_no_seam_of_generated_sound_is_louder_than_its_stretches(kind: tuple[str, int]) -> None:
+    made, video = maker(*kind), planes(40)
+    whole, stretch, step = made.whole(video), made.stretch, made.stretch - made.overlap
+    # Each place by itself, as the one or two stretches that cover it have it.
+    loudest = np.zeros(len(whole) // 320)
+    first = 0
+    while first < len(video):
+        rms = block_rms(made._sound(video[first : first + stretch]))
+        here = slice(first * 4, first * 4 + len(rms))
+        loudest[here] = np.maximum(loudest[here], rms)
+        first += step
+    # Neighbouring blocks count too: the power between two stretches is smoothed over 32 ms.
+    padded = np.pad(loudest, 2, mode="edge")
+    nearby = np.max([padded[i : i + len(loudest)] for i in range(5)], axis=0)
+    assert (block_rms(whole) <= 1.05 * nearby).all()
 
 
 def peak_bytes(made: SoundMaker, pieces: int) -> int:
@@ -134,6 +186,28 @@ def test_memory_does_not_grow_with_the_length(form: str) -> None:
     peak_bytes(made, 2)  # what is made once
     short, long = peak_bytes(made, 4), peak_bytes(made, 40)
     assert long < short + planes(25).nbytes
+
+
+def resident_bytes() -> int:
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["tied", "literal"])
+def test_two_hours_at_flat_memory(form: str) -> None:
+    made = maker(form, seconds=10.08)
+    total, piece = 7200 * 25 // 2, planes(250)
+    heard, samples, early, most = iter(made.stream(piece for _ in range(total // 250))), 0, 0, 0
+    for sound in heard:
+        samples += len(sound)
+        if samples < 600 * 16000:
+            early = max(early, resident_bytes())  # in the first ten minutes
+        most = max(most, resident_bytes())
+    assert samples == 7200 * 16000
+    assert most - early < 20e6
+    print(f"{form}: {early / 1e6:.0f} MB in the first ten minutes, {most / 1e6:.0f} MB in two hours")
 
 
 def test_pcm_is_rounded_clipped_and_little_endian() -> None:

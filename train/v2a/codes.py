@@ -1,14 +1,15 @@
-"""The training set as codes: written once by the frozen encoder, read at random by the decoder's training.
+"""A split as codes: written once by the frozen encoder, read at random by the decoder's training.
 
 checkpoints/vqvae3d/codes-<hash>/codes.npy   (samples, T, h, w) int16, int32 for large codebooks
                                 /sound.npy   (samples, T · audio samples per code frame) int16
-                                /done.json   keys in order with their frames, none for a damaged sample; written last
+                                /done.json   split, keys in order, frames (none: a damaged sample); written last
 """
 
 import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from v2a.models.base import VideoEncoder
 from v2a.ring import SampleSource, whole_samples
 from v2a.stream import shard_source
 from v2a_data.console import Console
+from v2a_data.errors import NothingError
 from v2a_data.files import write_text
 from v2a_data.recipe import digest, to_table
 from v2a_data.shards.read import Entry, ShardSet
@@ -35,7 +37,7 @@ class CodeCache:
     """Codes and sound of a split, memory-mapped; a `SampleSource` whose frames are codes (T, h, w)."""
 
     def __init__(self, folder: Path, samples_per_frame: int) -> None:
-        self.samples_per_frame = samples_per_frame
+        self.folder, self.samples_per_frame = folder, samples_per_frame
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
         self._place = {key: i for i, key in enumerate(done["keys"])}
         self._lengths = done["frames"]
@@ -55,13 +57,17 @@ class CodeCache:
         workers: int,
         console: Console,
     ) -> "CodeCache":
-        """The cache of this encoder and these samples, made now unless it is there."""
+        """The cache of this encoder and these samples of one split, made now unless it is there.
+
+        Older ones of the split go: only one is ever asked for.
+        """
         time = encoder.stride[0]
         about = [checkpoint.state["about"], checkpoint.step, to_table(form), [[e.key, e.sha256] for e in entries]]
         target = folder / f"codes-{digest(about)}"
         if not (target / "done.json").is_file():
             for old in folder.glob("codes-*"):
-                shutil.rmtree(old)
+                if _split_of(old) in (None, entries[0].split):
+                    shutil.rmtree(old)
             source = shard_source(shards, entries, form, workers)
             try:
                 _write(target, encoder, source, entries, form, console)
@@ -100,6 +106,48 @@ class CodeCache:
         """The maps go with the object."""
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What `encode_split` wrote or found: the cache's folder, samples, code frames of all of them, bytes."""
+
+    folder: Path
+    split: str
+    samples: int
+    code_frames: int
+    bytes: int
+
+
+def encode_split(
+    encoder: VideoEncoder,
+    found: Checkpoint,
+    shards: ShardSet,
+    split: str,
+    form: Form,
+    workers: int,
+    console: Console,
+) -> Encoded:
+    """Write the codes of a split beside the encoder's checkpoint `found`, unless they are there.
+
+    `form` must be that of the view that the decoder trains with. Raises `NothingError` for a split without samples.
+    """
+    entries = shards.split(split)
+    if not entries:
+        raise NothingError(f"{shards.folder} has no samples in the split {split!r}")
+    cache = CodeCache.build(encoder, shards, entries, form, found.folder.parent, found, workers, console)
+    frames = sum(cache.length(entry) for entry in entries)
+    size = sum(path.stat().st_size for path in cache.folder.iterdir())
+    return Encoded(cache.folder, split, len(entries), frames, size)
+
+
+def _split_of(folder: Path) -> str | None:
+    """The split of a finished cache; those of before it was written down are of the training set."""
+    try:
+        done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return str(done.get("split", "train"))
+
+
 def _write(
     target: Path, encoder: VideoEncoder, source: SampleSource, entries: Sequence[Entry], form: Form, console: Console
 ) -> None:
@@ -126,7 +174,8 @@ def _write(
             progress.step()
     codes.flush()
     sound.flush()
-    write_text(target / "done.json", json.dumps({"keys": [e.key for e in entries], "frames": lengths}))
+    done = {"split": entries[0].split, "keys": [e.key for e in entries], "frames": lengths}
+    write_text(target / "done.json", json.dumps(done))
 
 
 def _say(console: Console) -> Callable[[Damaged], None]:

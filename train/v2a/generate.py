@@ -19,6 +19,9 @@ from v2a_data.media.client import MediaChild
 _STRETCH_S = 10.0
 _OVERLAP_SHARE = 0.1
 _TAKE_FRAMES = 250
+# Audio samples over which two stretches are asked whether they agree; a power below hearing.
+_PIECE = 512
+_NO_POWER = 1e-12
 
 
 class SoundMaker:
@@ -48,7 +51,7 @@ class SoundMaker:
     def stream(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         """Pieces of planes in order → pieces of sound, as long together as the video.
 
-        Stretches overlap by a tenth and are cross-faded with equal power.
+        Stretches overlap by a tenth and are cross-faded at even power.
         """
         audio = self.form.samples_per_frame
         waiting = np.zeros((0, *self.form.plane_shape(1)[1:]), np.uint8)
@@ -82,14 +85,29 @@ class SoundMaker:
 
 
 def faded(tail: np.ndarray | None, sound: np.ndarray) -> np.ndarray:
-    """`sound` with its beginning cross-faded, at equal power, from the end of the stretch before."""
+    """`sound` with its beginning cross-faded from the end of the stretch before: its power goes evenly from one's
+    to the other's.
+
+    Parts that do not agree keep that power by themselves; where they agree, in each short piece, their sum would
+    be up to 3 dB louder than either and is turned down.
+    """
     if tail is None:
         return sound
     count = min(len(tail), len(sound))
-    ramp = np.linspace(0, np.pi / 2, count, dtype=np.float32)
-    mixed = tail[:count] * np.cos(ramp) + sound[:count] * np.sin(ramp)
-    # Two alike parts add up to more than either.
-    return np.concatenate([np.clip(mixed, -1, 1), sound[count:]])
+    ramp = np.linspace(0, np.pi / 2, count)
+    old, new, out, up = tail[:count].astype(np.float64), sound[:count].astype(np.float64), np.cos(ramp), np.sin(ramp)
+    power = out**2 * _smoothed(old**2) + up**2 * _smoothed(new**2) + _NO_POWER
+    agreement = 2 * out * up * np.maximum(_smoothed(old * new), 0.0)
+    mixed = np.clip((old * out + new * up) * np.sqrt(power / (power + agreement)), -1, 1).astype(np.float32)
+    return np.concatenate([mixed, sound[count:]])
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """Means over `_PIECE` samples around each, over fewer at the ends."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    places = np.arange(len(values))
+    first, last = np.maximum(places - _PIECE // 2, 0), np.minimum(places + _PIECE // 2 + 1, len(values))
+    return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
 def generate_file(maker: SoundMaker, video: Path, target: Path, progress: Callable[[int], None]) -> int:

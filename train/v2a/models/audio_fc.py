@@ -1,9 +1,15 @@
-"""Fully connected audio decoder of seed paper 000, in two forms.
+"""Fully connected audio decoder of seed paper 000, in two forms and with three targets.
 
-`literal`, as the paper has it: all codes of a window are flattened, fully connected layers give the
-whole waveform through a tanh, mean squared error on the tanh of the sound. It is known to collapse to
-silence. `tied`: one small network, shared along time, reads a few neighbouring latent frames and gives
-the log-magnitudes of their stretch of sound; Griffin-Lim makes the waveform.
+`literal`, as the paper has it: all codes of a window are flattened and fully connected layers give the whole
+window of sound. `tied`: one small network, shared along time, reads a few neighbouring latent frames and gives
+their stretch of sound. What they learn (`target`):
+
+  waveform        mean squared error on the samples, through a tanh. The paper's, for the literal form; known to
+                  collapse to silence, in the tied form too: phases cannot be told from the picture.
+  mr_stft         samples through a tanh, judged by their spectra at three resolutions (`mr_stft.py`). For either
+                  form where a waveform is wanted that phases do not decide.
+  log_magnitude   logarithms of a spectrogram, which Griffin-Lim makes sound of. For the tied form; the literal one
+                  has 1.6 times the outputs then.
 """
 
 from dataclasses import dataclass
@@ -15,8 +21,12 @@ from torch import Tensor, nn
 
 from v2a.metrics.features import FLOOR, WINDOW, hop
 from v2a.models.base import CodeShape, Loss, SoundDecoder
+from v2a.models.mr_stft import mr_stft
 
 _SQUASH_LIMIT = 0.999999
+_BINS = WINDOW // 2 + 1
+
+Target = Literal["waveform", "mr_stft", "log_magnitude"]
 
 
 class AudioFc(SoundDecoder):
@@ -26,15 +36,24 @@ class AudioFc(SoundDecoder):
     class Config:
         """`context` latent frames are read at once in the tied form; `iterations` of Griffin-Lim.
 
-        `changes` gives the tied form each value less its mean over the stretch: what changes in the picture
-        and nothing of what stands still, which a small training set would be recognised by.
+        `target` is the form's own where it is not named: waveform for literal, log_magnitude for tied. `squash` is
+        what targets of samples go through: the paper's tanh, undone at generation, or nothing. `changes` gives the
+        tied form each value less its mean over the stretch: what changes in the picture and nothing of what stands
+        still, which a small training set would be recognised by.
         """
 
         form: Literal["tied", "literal"] = "tied"
+        target: Target | None = None
+        squash: Literal["tanh", "none"] = "tanh"
         hidden: int = 512
         context: int = 3
         changes: bool = False
         iterations: int = 32
+
+        @property
+        def learns(self) -> Target:
+            """The target, or the form's own."""
+            return self.target or ("waveform" if self.form == "literal" else "log_magnitude")
 
     name: ClassVar[str] = "audio_fc"
     source: ClassVar[str] = "Garrido-Lestache, Mulugeta, Haile 2024, arXiv:2404.17608, section Decoder"
@@ -49,11 +68,7 @@ class AudioFc(SoundDecoder):
                 f"{shape.samples_per_frame} audio samples per latent frame are not whole hops of {self.hop}"
             )
         self.hops = shape.samples_per_frame // self.hop
-        self.bins = WINDOW // 2 + 1
-        if config.form == "literal":
-            inputs, outputs = shape.frames * shape.per_frame, shape.samples
-        else:
-            inputs, outputs = config.context * shape.per_frame, self.hops * self.bins
+        inputs, outputs = _sizes(config, shape)
         self.layers = nn.Sequential(
             nn.Linear(inputs, config.hidden),
             nn.ReLU(),
@@ -65,15 +80,13 @@ class AudioFc(SoundDecoder):
         self.level: Tensor
         self.spread: Tensor
         self.register_buffer("level_started", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("level", torch.zeros(self.bins))
+        self.register_buffer("level", torch.zeros(_BINS))
         self.register_buffer("spread", torch.ones(()))
 
     @classmethod
     def parameters_of(cls, config: Config, shape: CodeShape) -> int:
         """Number of parameters, without building anything."""
-        inputs = shape.frames * shape.per_frame if config.form == "literal" else config.context * shape.per_frame
-        bins = WINDOW // 2 + 1
-        outputs = shape.samples if config.form == "literal" else shape.samples_per_frame // hop(shape.rate_hz) * bins
+        inputs, outputs = _sizes(config, shape)
         return (inputs + 1) * config.hidden + (config.hidden + 1) * config.hidden + (config.hidden + 1) * outputs
 
     @property
@@ -83,48 +96,59 @@ class AudioFc(SoundDecoder):
 
     def loss(self, values: Tensor, sound: Tensor) -> Loss:
         """`values` (B, dim, T, h, w) against `sound` (B, samples)."""
-        if self.config.form == "literal":
-            error = F.mse_loss(self.waveform(values), torch.tanh(sound))
-            return Loss(error, {"waveform_mse": error.detach()})
-        target = self._log_magnitudes(sound)
-        if self.training and not self.level_started:
-            self._start(target)
-        error = F.mse_loss(self._standardised(values), (target - self.level) / self.spread)
-        return Loss(error, {"log_magnitude_mse": error.detach()})
+        if self.config.learns == "log_magnitude":
+            target = self._log_magnitudes(sound)
+            if self.training and not self.level_started:
+                self._start(target)
+            error = F.mse_loss(self._standardised(values), (target - self.level) / self.spread)
+            return Loss(error, {"log_magnitude_mse": error.detach()})
+        target = torch.tanh(sound) if self.config.squash == "tanh" else sound
+        if self.config.learns == "mr_stft":
+            error = mr_stft(self.waveform(values), target)
+            return Loss(error, {"mr_stft": error.detach()})
+        error = F.mse_loss(self.waveform(values), target)
+        return Loss(error, {"waveform_mse": error.detach()})
 
     def waveform(self, values: Tensor) -> Tensor:
-        """Literal form: `(B, dim, T, h, w)` of one window → `(B, samples)`, the tanh of the sound."""
-        return torch.tanh(self.layers(values.movedim(1, -1).flatten(1)))
+        """Targets of samples: `(B, dim, T, h, w)` → `(B, T · samples per frame)` in −1..1, squashed as they are."""
+        return torch.tanh(self._read(values)).flatten(1)
 
     def log_magnitudes(self, values: Tensor) -> Tensor:
-        """Tied form: `(B, dim, T, h, w)` → `(B, T · hops, bins)` natural logarithms."""
+        """Target log_magnitude: `(B, dim, T, h, w)` → `(B, T · hops, bins)` natural logarithms."""
         return self._standardised(values) * self.spread + self.level
 
     @torch.inference_mode()
     def generate(self, values: Tensor) -> Tensor:
-        """Sound `(B, T · samples_per_frame)` for values of any length (literal: one window)."""
+        """Sound `(B, T · samples_per_frame)` for values of any length (literal: up to one window)."""
         samples = values.shape[2] * self.shape.samples_per_frame
-        if self.config.form == "literal":
-            missing = self.shape.frames - values.shape[2]
-            padded = F.pad(values, (0, 0, 0, 0, 0, missing), mode="replicate") if missing > 0 else values
-            return torch.atanh(self.waveform(padded).clamp(-_SQUASH_LIMIT, _SQUASH_LIMIT))[:, :samples]
-        return griffin_lim(self.log_magnitudes(values).exp().transpose(1, 2), self.hop, samples, self.config.iterations)
+        missing = self.shape.frames - values.shape[2]
+        if self.config.form == "literal" and missing > 0:
+            values = F.pad(values, (0, 0, 0, 0, 0, missing), mode="replicate")
+        if self.config.learns == "log_magnitude":
+            magnitudes = self.log_magnitudes(values)[:, : samples // self.hop].exp().transpose(1, 2)
+            return griffin_lim(magnitudes, self.hop, samples, self.config.iterations)
+        sound = self.waveform(values)[:, :samples]
+        return torch.atanh(sound.clamp(-_SQUASH_LIMIT, _SQUASH_LIMIT)) if self.config.squash == "tanh" else sound
 
     @classmethod
     def activation_bytes(cls, config: Config, shape: CodeShape, batch: int) -> int:
         """About what one training step keeps beside the parameters, float32."""
         inputs = shape.frames * shape.per_frame * (config.context if config.form == "tied" else 1)
-        return batch * (inputs + 2 * shape.samples * (WINDOW // 2 + 1) // hop(shape.rate_hz)) * 4 * 2
+        return batch * (inputs + 2 * shape.samples * _BINS // hop(shape.rate_hz)) * 4 * 2
 
     def _standardised(self, values: Tensor) -> Tensor:
-        batch, _, frames = values.shape[:3]
+        return self._read(values).reshape(len(values), -1, _BINS)
+
+    def _read(self, values: Tensor) -> Tensor:
+        """What the layers give: `(B, outputs)` of the whole window, or `(B, T, outputs)` frame by frame."""
+        if self.config.form == "literal":
+            return self.layers(values.movedim(1, -1).flatten(1))
         if self.config.changes:
             values = values - values.mean(dim=2, keepdim=True)
         flat = values.movedim(1, -1).flatten(2)
         side = self.config.context // 2
         padded = F.pad(flat.transpose(1, 2), (side, self.config.context - 1 - side), mode="replicate")
-        windows = padded.unfold(2, self.config.context, 1).permute(0, 2, 3, 1).flatten(2)
-        return self.layers(windows).reshape(batch, frames * self.hops, self.bins)
+        return self.layers(padded.unfold(2, self.config.context, 1).permute(0, 2, 3, 1).flatten(2))
 
     def _log_magnitudes(self, sound: Tensor) -> Tensor:
         window = torch.hann_window(WINDOW, device=sound.device)
@@ -137,6 +161,16 @@ class AudioFc(SoundDecoder):
         self.level.copy_(target.mean(dim=(0, 1)))
         self.spread.copy_((target - self.level).std().clamp_min(1e-3))
         self.level_started.fill_(True)
+
+
+def _sizes(config: AudioFc.Config, shape: CodeShape) -> tuple[int, int]:
+    """Inputs and outputs of the layers."""
+    per_frame = shape.samples_per_frame
+    if config.learns == "log_magnitude":
+        per_frame = per_frame // hop(shape.rate_hz) * _BINS
+    if config.form == "literal":
+        return shape.frames * shape.per_frame, shape.frames * per_frame
+    return config.context * shape.per_frame, per_frame
 
 
 def griffin_lim(magnitudes: Tensor, step: int, samples: int, iterations: int) -> Tensor:

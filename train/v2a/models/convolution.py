@@ -28,12 +28,12 @@ class BlockConv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, C, T, h, w)`, each side a multiple of its stride → `(B, outputs, T', h', w')`."""
-        kernel = _blocks(self.kernel_size, self.stride)
+        kernel, padding = _blocks(self.kernel_size, self.stride), list[Any](self.padding)
         # Weights of zero meet what the kernel's last block reaches beyond the padding.
-        behind = [(n - 1) * s - before for n, s, before in zip(kernel, self.stride, self.padding, strict=True)]
+        behind = [(n - 1) * s - before for n, s, before in zip(kernel, self.stride, padding, strict=True)]
         parts = _split(self.weight, kernel, self.stride).permute(0, 3, 5, 7, 1, 2, 4, 6)
         weight = parts.flatten(1, 4).contiguous(memory_format=LAST)
-        return F.conv3d(_to_depth(_padded(_lowered(x), self.padding, behind), self.stride), weight, self.bias)
+        return F.conv3d(_to_depth(_padded(_lowered(x), padding, behind), self.stride), weight, self.bias)
 
 
 class BlockTranspose3d(nn.ConvTranspose3d):

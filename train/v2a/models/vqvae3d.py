@@ -62,7 +62,7 @@ class Vqvae3d(VideoEncoder):
         super().__init__()
         if config.time_kernel % 2 == 0:
             raise UsageError(
-                f"time_kernel: an odd number of frames, got {config.time_kernel}: an even one changes lengths"
+                f"time_kernel: an odd number of frames, got {config.time_kernel}; even ones change lengths"
             )
         self.config = config
         first, second = config.channels
