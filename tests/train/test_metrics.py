@@ -3,6 +3,7 @@
 import librosa
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import noise_track
@@ -20,6 +21,7 @@ from v2a.metrics.features import (
     onsets,
     spectrogram,
 )
+from v2a.metrics.in_sync import lag
 from v2a.metrics.onset_f1 import f1
 from v2a.metrics.rows import BASELINES
 
@@ -176,6 +178,72 @@ def test_log_spectral_distance() -> None:
     # Twice as loud is ln 2 in every bin, where nothing lies at the floor.
     loud = 0.1 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
     assert values("lsd", [Sound(2 * loud, RATE)], one(loud)) == [pytest.approx(np.log(2), rel=1e-3)]
+
+
+def torchs_mr_stft(generated: np.ndarray, real: np.ndarray) -> float:
+    """The definition of Parallel WaveGAN in torch's words."""
+    parts = []
+    for size, hop, window in ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240)):
+        x, y = (
+            torch.stft(torch.from_numpy(s), size, hop, window, torch.hann_window(window), return_complex=True)
+            .abs()
+            .square()
+            .clamp_min(1e-7)
+            .sqrt()
+            for s in (generated, real)
+        )
+        parts.append(float(torch.norm(y - x, p="fro") / torch.norm(y, p="fro") + (y.log() - x.log()).abs().mean()))
+    return sum(parts) / 3
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0, 1.013])
+def test_mr_stft_is_torchs(seconds: float) -> None:
+    real = noise_track(seconds, RATE)
+    for generated in (hits([0.05, 0.1], seconds), 0 * real, 0.3 * real):
+        found = values("mr_stft", [Sound(generated, RATE)], one(real))
+        assert found == [pytest.approx(torchs_mr_stft(generated, real), rel=1e-4)]
+
+
+def test_mr_stft_by_hand() -> None:
+    real = 0.1 * np.random.default_rng(0).standard_normal(RATE).astype(np.float32)
+    assert values("mr_stft", [Sound(real, RATE)], one(real)) == [0.0]
+    # Twice as loud: ‖2Y − Y‖ / ‖Y‖ = 1, and ln 2 in every bin that is not at the floor.
+    assert values("mr_stft", [Sound(2 * real, RATE)], one(real)) == [pytest.approx(1 + np.log(2), rel=1e-3)]
+    assert values("mr_stft", [Sound(real, RATE)], one(0 * real)) == [None]
+    longer = np.concatenate([real, real])
+    assert values("mr_stft", [Sound(longer, RATE)], one(real)) == [0.0]
+
+
+@pytest.mark.parametrize(("moved_s", "expected"), [(0.0, 1.0), (0.04, 1.0), (-0.04, 1.0), (0.1, 0.0), (-0.3, 0.0)])
+def test_in_sync_is_within_a_frame_of_video(moved_s: float, expected: float) -> None:
+    times = np.asarray([0.5, 0.83, 1.4])
+    real, moved = hits(times.tolist(), 2.0), hits((times + moved_s).tolist(), 2.0, hz=700.0)
+    assert values("in_sync", [Sound(moved, RATE)], one(real)) == [expected]
+
+
+@pytest.mark.parametrize("shift", [-25, -3, 0, 7, 25])
+def test_the_lag_is_the_shift(shift: int) -> None:
+    real = np.zeros(100)
+    real[[40, 47, 61]] = (3.0, 1.0, 2.0)
+    assert lag(np.roll(real, shift), real) == shift
+    # numpy's own correlation, whose middle is lag 0
+    noise = np.random.default_rng(0).random((2, 100))
+    a, b = noise - noise.mean(axis=1, keepdims=True)
+    whole = np.correlate(a, b, "full")[99 - 25 : 99 + 26]
+    assert lag(noise[0], noise[1]) == int(np.argmax(whole)) - 25
+
+
+def test_what_does_not_change_is_not_in_sync() -> None:
+    real = hits([0.5], 1.0)
+    assert values("in_sync", [Sound(0 * real, RATE)], one(real)) == [0.0]
+    assert values("in_sync", [Sound(real, RATE)], one(0 * real)) == [None]
+
+
+def test_noise_is_in_sync_by_chance() -> None:
+    noise = np.random.default_rng(0).standard_normal((2, 100, 4 * RATE)).astype(np.float32)
+    made = [Sound(0.1 * sound, RATE) for sound in noise[0]]
+    clips = [one(0.1 * sound)[0] for sound in noise[1]]
+    assert np.mean(values("in_sync", made, clips)) == pytest.approx(0.1, abs=0.07)  # type: ignore[arg-type]
 
 
 def test_energy_ratio() -> None:

@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 
 from v2a.metrics.base import Clip, Sound
-from v2a.metrics.features import log_mel
 
 # With more clips than this, each is compared with a fixed random choice of others.
 _MOST_OTHERS = 200
@@ -60,7 +59,7 @@ class SwapAucInClass(SwapAuc):
 
 
 def _centred(sound: Sound) -> np.ndarray:
-    mel = log_mel(sound.samples, sound.rate_hz)
+    mel = sound.log_mel
     # Summed in float64, so that a constant gives exact zeros and silence fits all videos alike.
     return mel - mel.mean(dtype=np.float64)
 
