@@ -157,7 +157,7 @@ def _check_targets(jobs: list[tuple[Path, Path]]) -> None:
 def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> int:
     """Judge what was trained, on the test split, beside baselines.
 
-    Baselines: the real sound, sounds of other clips, white noise, silence.
+    Baselines: the real sound, sounds of other clips, of the most alike training clips, their mean, noise, silence.
     """
     from v2a.evaluate import evaluate as run_evaluate
     from v2a.evaluate import evaluation_text
@@ -173,7 +173,7 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
         return ExitCode.OK
     with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
         out = workspace.reports / "evaluate"
-        result = run_evaluate(config, chosen, workspace.checkpoints, out, console)
+        result = run_evaluate(config, chosen, common.workspace / "shards", workspace.checkpoints, out, console)
         record.note(evaluation=result.to_json())
     console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds and figures in {out}")
     return ExitCode.OK
