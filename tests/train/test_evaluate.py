@@ -3,6 +3,7 @@
 import json
 import shutil
 import wave
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,15 @@ def test_the_command_judges_both_forms(trained: Path) -> None:
     folder = trained / "reports" / "evaluate"
     written = json.loads((folder / "evaluation.json").read_text())
     assert written == {key: values[key] for key in written}
+    assert values["labels"] == dict(Counter(sorted(entry.label for entry in test)))
+    for name in ("mean", "nearest by pixels", "nearest by motion"):
+        found = next(row for row in values["rows"] if row["name"] == name)
+        assert found["energy_ratio"]["mean"] is not None
+    video = values["video"]
+    assert (video["clips"], video["frames"], video["codes"]) == (len(test), len(test) * 125, 32)
+    assert [row["name"] for row in video["rows"]] == ["vqvae3d", "mean frame", "untrained codebook"]
+    shown = sorted(path.stem for path in (folder / "codes").glob("*.png"))
+    assert shown == sorted(entry.key for entry in test)[:6]
     for name in ("audio_fc tied", "audio_fc literal"):
         made = sorted((folder / "generated" / name).iterdir())
         assert [path.stem for path in made] == sorted(entry.key for entry in test)

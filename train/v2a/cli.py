@@ -175,7 +175,7 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
         out = workspace.reports / "evaluate"
         result = run_evaluate(config, chosen, common.workspace / "shards", workspace.checkpoints, out, console)
         record.note(evaluation=result.to_json())
-    console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds and figures in {out}")
+    console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds, code maps and figures in {out}")
     return ExitCode.OK
 
 

@@ -3,9 +3,11 @@
 import json
 import shutil
 import wave
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ import torch
 
 from v2a.config import TrainConfig
 from v2a.decode import Decoder, Form
+from v2a.evaluate_video import VideoEvaluation, VideoJudge, video_text
 from v2a.generate import SoundMaker, to_pcm
 from v2a.intervals import Figure, interval
 from v2a.metrics import METRICS
@@ -21,6 +24,8 @@ from v2a.metrics.bank import Bank, Look, Setting, look
 from v2a.metrics.base import Clip, Sound
 from v2a.metrics.energy import COLLAPSED_ABOVE, COLLAPSED_BELOW
 from v2a.metrics.rows import BASELINES
+from v2a.models.base import VideoEncoder
+from v2a.models.vqvae3d import Vqvae3d
 from v2a.training_bank import build_bank, chosen
 from v2a_data.console import Console, table
 from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
@@ -29,6 +34,7 @@ from v2a_data.shards.format import INDEX_FILE, STAMP
 from v2a_data.shards.read import Entry, Sample, ShardSet, open_shards
 
 CHANCE = 0.5
+_SHOWN = 6
 MOST_CLIPS = 500
 FORMS: tuple[Literal["tied", "literal"], ...] = ("tied", "literal")
 
@@ -45,13 +51,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The whole table: `clips` judged of `of_clips`; `not_for_use` where tiny models judged the clips."""
+    """The whole table: `clips` judged of `of_clips`, how many of each label; `not_for_use` where tiny models
+    judged the clips; `video` is the video encoder's table."""
 
     clips: int
     videos: int
     rows: list[Row]
     of_clips: int = 0
     not_for_use: bool = False
+    labels: dict[str, int] = field(default_factory=dict)
+    video: VideoEvaluation | None = None
 
     def to_json(self) -> dict[str, Any]:
         rows = [
@@ -63,13 +72,16 @@ class Evaluation:
             }
             for row in self.rows
         ]
-        counts = {"clips": self.clips, "of_clips": self.of_clips, "videos": self.videos}
-        return {**counts, "not_for_use": self.not_for_use, "rows": rows}
+        counts = {"clips": self.clips, "of_clips": self.of_clips, "videos": self.videos, "labels": self.labels}
+        video = None if self.video is None else self.video.to_json()
+        return {**counts, "not_for_use": self.not_for_use, "rows": rows, "video": video}
 
 
 def evaluation_text(values: dict[str, Any]) -> str:
-    """`Evaluation.to_json` as a table for people; the headline metric first."""
+    """`Evaluation.to_json` as tables for people; the headline metric first, the video encoder below."""
     text = table(header_cells(values), [row_cells(row) for row in values["rows"]])
+    if values.get("video"):
+        text = f"{text}\n\n{video_text(values['video'])}"
     return f"{STAMP}\n{text}" if values.get("not_for_use") else text
 
 
@@ -96,7 +108,8 @@ def row_cells(row: dict[str, Any]) -> tuple[str, ...]:
 def evaluate(
     config: TrainConfig, shards: ShardSet, training: Path, checkpoints: Path, out: Path, console: Console
 ) -> Evaluation:
-    """Generate sound for test clips with every trained form, judge it, write JSON and WAV files to `out`.
+    """Generate sound for test clips with every trained form, judge it, write JSON, WAV files and
+    code maps to `out`.
 
     `training` is the folder of shards whose training clips baselines retrieve from. All sounds are compared with
     each other, so of a large split a fixed random choice is judged. Raises `NothingError` without test clips,
@@ -108,7 +121,9 @@ def evaluate(
         raise NothingError(f"{shards.folder} has no test clips", hint="raise splits.test in the recipe")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     makers = _makers(config, checkpoints, device, console)
-    form = next(iter(makers.values())).form
+    first = next(iter(makers.values()))
+    form = first.form
+    video = _video_judge(first.encoder, form, out, entries)
     clips: list[Clip] = []
     looks: list[Look] = []
     stamped = False
@@ -122,6 +137,8 @@ def evaluate(
             planes, sound = decoded(decoder, sample)
             clips.append(Clip(entry.key, entry.label, entry.group_id, Sound(sound, form.rate_hz, entry.key)))
             looks.append(look(planes, form.height))
+            if video is not None:
+                video.add(entry.key, entry.group_id, planes)
             for name, maker in makers.items():
                 generated = maker.whole(planes)
                 made[name].append(Sound(generated, form.rate_hz))
@@ -129,9 +146,26 @@ def evaluate(
             progress.step()
     bank = _bank(training, config, whole, form, console)
     judged = judge(Setting(clips, looks, bank), made)
-    result = replace(judged, of_clips=len(whole), not_for_use=stamped)
+    result = replace(
+        judged,
+        of_clips=len(whole),
+        not_for_use=stamped,
+        labels=dict(sorted(Counter(clip.label for clip in clips).items())),
+        video=None if video is None else video.result(),
+    )
     write_text(out / "evaluation.json", json.dumps(result.to_json(), indent=1) + "\n")
     return result
+
+
+def _video_judge(encoder: VideoEncoder, form: Form, out: Path, entries: Sequence[Entry]) -> VideoJudge | None:
+    """Null for an encoder that rebuilds no video. A few clips, the labels in turn, are shown."""
+    if not isinstance(encoder, Vqvae3d):
+        return None
+    labels = sorted({entry.label for entry in entries})
+    per_label = [[entry.key for entry in entries if entry.label == label] for label in labels]
+    shown = [key for keys in zip_longest(*per_label) for key in keys if key is not None][:_SHOWN]
+    shutil.rmtree(out / "codes", ignore_errors=True)
+    return VideoJudge(encoder, form, out / "codes", shown)
 
 
 def _bank(folder: Path, config: TrainConfig, test: Sequence[Entry], form: Form, console: Console) -> Bank | None:
