@@ -160,6 +160,35 @@ def test_the_command_judges_both_forms(trained: Path) -> None:
                 assert (file.getnframes(), file.getframerate()) == (160000, 16000)
 
 
+def test_another_shard_set_is_judged_beside_the_own(trained: Path, tmp_path: Path) -> None:
+    """Its test clips, against the training clips of the workspace, into a folder of its own."""
+    shutil.copytree(trained / "shards", tmp_path / "ood")
+    code, out, err = run("evaluate", "-w", trained, "--json")
+    own = (trained / "reports" / "evaluate" / "evaluation.json").stat().st_mtime_ns
+    assert code == 0, err
+    shutil.rmtree(tmp_path / "ood" / "train")
+    code, other, err = run("evaluate", "-w", trained, "--shards", tmp_path / "ood", "--json")
+    assert code == 0, err
+    assert json.loads(other) == json.loads(out)
+    beside = trained / "reports" / "evaluate-ood"
+    assert json.loads((beside / "evaluation.json").read_text())["labels"] == json.loads(out)["labels"]
+    assert (trained / "reports" / "evaluate" / "evaluation.json").stat().st_mtime_ns == own
+
+
+def test_without_training_clips_of_other_videos_it_is_said(trained: Path, tmp_path: Path) -> None:
+    """Only checkpoints are there, and shards elsewhere."""
+    for name in ("checkpoints", "shards"):
+        shutil.copytree(trained / name, tmp_path / ("w" if name == "checkpoints" else ".") / name)
+    shutil.copy(trained / "recipe.toml", tmp_path / "w" / "recipe.toml")
+    code, out, err = run("evaluate", "-w", tmp_path / "w", "--shards", tmp_path / "shards", "--json")
+    assert code == 0, err
+    assert "no training clips of other videos" in err
+    rows = {row["name"]: row for row in json.loads(out)["rows"]}
+    assert list(rows) == ["audio_fc tied", "audio_fc literal", *BASELINES]
+    for name in ("mean", "nearest by pixels", "nearest by motion"):
+        assert all(rows[name][metric]["mean"] is None for metric in METRICS)
+
+
 def test_a_dry_run_counts(built: Path) -> None:
     code, out, _ = run("evaluate", "-w", built, "--dry-run", "--json")
     assert (code, json.loads(out)["clips"]) == (0, len(open_shards(built / "shards").split("test")))

@@ -172,7 +172,8 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
         console.result({"dry_run": True, "clips": clips}, f"would judge {clips} test clips of {folder}")
         return ExitCode.OK
     with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
-        out = workspace.reports / "evaluate"
+        # Another set's tables stand beside the workspace's own.
+        out = workspace.reports / ("evaluate" if shards is None else f"evaluate-{folder.resolve().name}")
         result = run_evaluate(config, chosen, common.workspace / "shards", workspace.checkpoints, out, console)
         record.note(evaluation=result.to_json())
     console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds, code maps and figures in {out}")
