@@ -108,8 +108,7 @@ def row_cells(row: dict[str, Any]) -> tuple[str, ...]:
 def evaluate(
     config: TrainConfig, shards: ShardSet, training: Path, checkpoints: Path, out: Path, console: Console
 ) -> Evaluation:
-    """Generate sound for test clips with every trained form, judge it, write JSON, WAV files and
-    code maps to `out`.
+    """Generate sound for test clips with every trained form, judge it, write JSON, WAV files and code maps.
 
     `training` is the folder of shards whose training clips baselines retrieve from. All sounds are compared with
     each other, so of a large split a fixed random choice is judged. Raises `NothingError` without test clips,
@@ -122,39 +121,57 @@ def evaluate(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     makers = _makers(config, checkpoints, device, console)
     first = next(iter(makers.values()))
-    form = first.form
-    video = _video_judge(first.encoder, form, out, entries)
-    clips: list[Clip] = []
-    looks: list[Look] = []
-    stamped = False
-    made: dict[str, list[Sound]] = {name: [] for name in makers}
-    decoder = Decoder(form)
-    shutil.rmtree(out / "generated", ignore_errors=True)
-    with console.progress("generate", len(entries), "clips") as progress:
-        for entry in entries:
-            sample = shards.read(entry, verify=True)
-            stamped |= bool(sample.values.get("not_for_use"))
-            planes, sound = decoded(decoder, sample)
-            clips.append(Clip(entry.key, entry.label, entry.group_id, Sound(sound, form.rate_hz, entry.key)))
-            looks.append(look(planes, form.height))
-            if video is not None:
-                video.add(entry.key, entry.group_id, planes)
-            for name, maker in makers.items():
-                generated = maker.whole(planes)
-                made[name].append(Sound(generated, form.rate_hz))
-                write_wav(out / "generated" / name / f"{entry.key}.wav", generated, form.rate_hz)
-            progress.step()
-    bank = _bank(training, config, whole, form, console)
-    judged = judge(Setting(clips, looks, bank), made)
+    video = _video_judge(first.encoder, first.form, out, entries)
+    heard = _generated(shards, entries, makers, video, out, console)
+    bank = _bank(training, config, whole, first.form, console)
     result = replace(
-        judged,
+        judge(Setting(heard.clips, heard.looks, bank), heard.made),
         of_clips=len(whole),
-        not_for_use=stamped,
-        labels=dict(sorted(Counter(clip.label for clip in clips).items())),
+        not_for_use=heard.stamped,
+        labels=dict(sorted(Counter(clip.label for clip in heard.clips).items())),
         video=None if video is None else video.result(),
     )
     write_text(out / "evaluation.json", json.dumps(result.to_json(), indent=1) + "\n")
     return result
+
+
+@dataclass
+class _Heard:
+    """Test clips, how they look, and the sounds made for them; `stamped` where tiny models judged any of them."""
+
+    clips: list[Clip]
+    looks: list[Look]
+    made: dict[str, list[Sound]]
+    stamped: bool = False
+
+
+def _generated(
+    shards: ShardSet,
+    entries: Sequence[Entry],
+    makers: dict[str, SoundMaker],
+    video: VideoJudge | None,
+    out: Path,
+    console: Console,
+) -> _Heard:
+    """Every clip is decoded once; sounds are also written as files."""
+    form = next(iter(makers.values())).form
+    decoder, heard = Decoder(form), _Heard([], [], {name: [] for name in makers})
+    shutil.rmtree(out / "generated", ignore_errors=True)
+    with console.progress("generate", len(entries), "clips") as progress:
+        for entry in entries:
+            sample = shards.read(entry, verify=True)
+            heard.stamped |= bool(sample.values.get("not_for_use"))
+            planes, sound = decoded(decoder, sample)
+            heard.clips.append(Clip(entry.key, entry.label, entry.group_id, Sound(sound, form.rate_hz, entry.key)))
+            heard.looks.append(look(planes, form.height))
+            if video is not None:
+                video.add(entry.key, entry.group_id, planes)
+            for name, maker in makers.items():
+                generated = maker.whole(planes)
+                heard.made[name].append(Sound(generated, form.rate_hz))
+                write_wav(out / "generated" / name / f"{entry.key}.wav", generated, form.rate_hz)
+            progress.step()
+    return heard
 
 
 def _video_judge(encoder: VideoEncoder, form: Form, out: Path, entries: Sequence[Entry]) -> VideoJudge | None:
