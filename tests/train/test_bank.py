@@ -43,11 +43,15 @@ def test_a_view_with_fewer_rows_than_blocks_has_a_look() -> None:
     np.testing.assert_allclose(found[:, [0, 3, 5, 8]][:, :, [0, 5, 9, 15]], luma / 255, rtol=1e-6)
 
 
-def test_motion_is_the_mean_change() -> None:
+def test_motion_is_the_standardised_change() -> None:
     pixels = np.zeros((4, ROWS, COLUMNS), np.float32)
     pixels[1:] = 0.5
     pixels[3, 0, :8] = 0.0
-    np.testing.assert_allclose(Look(pixels).motion, [0, 0.5, 0, 0.5 * 8 / (ROWS * COLUMNS)])
+    changes = np.asarray([0.5, 0.5, 0, 0.5 * 8 / (ROWS * COLUMNS)])
+    level = np.log(changes + 1e-3)
+    np.testing.assert_allclose(Look(pixels).motion, (level - level.mean()) / level.std(), rtol=1e-5)
+    assert not Look(pixels[[0, 1]]).motion.any()  # as much all the time
+    assert Look(pixels[:1]).motion.tolist() == [0.0]
 
 
 def test_nearest_by_hand() -> None:
