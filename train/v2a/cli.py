@@ -217,7 +217,7 @@ def _check_targets(jobs: list[tuple[Path, Path]]) -> None:
 def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> int:
     """Judge what was trained, on the test split, beside baselines.
 
-    Baselines: the real sound, sounds of other clips, white noise, silence.
+    Baselines: the real sound, sounds of other clips, of the most alike training clips, their mean, noise, silence.
     """
     from v2a.evaluate import evaluate as run_evaluate
     from v2a.evaluate import evaluation_text
@@ -232,10 +232,11 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
         console.result({"dry_run": True, "clips": clips}, f"would judge {clips} test clips of {folder}")
         return ExitCode.OK
     with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
-        out = workspace.reports / "evaluate"
-        result = run_evaluate(config, chosen, workspace.checkpoints, out, console)
+        # Another set's tables stand beside the workspace's own.
+        out = workspace.reports / ("evaluate" if shards is None else f"evaluate-{folder.resolve().name}")
+        result = run_evaluate(config, chosen, common.workspace / "shards", workspace.checkpoints, out, console)
         record.note(evaluation=result.to_json())
-    console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds and figures in {out}")
+    console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds, code maps and figures in {out}")
     return ExitCode.OK
 
 

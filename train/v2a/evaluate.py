@@ -3,9 +3,11 @@
 import json
 import shutil
 import wave
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,31 +16,28 @@ import torch
 
 from v2a.config import TrainConfig
 from v2a.decode import Decoder
-from v2a.form import Grid
+from v2a.evaluate_video import VideoEvaluation, VideoJudge, video_text
+from v2a.form import Form, Grid
 from v2a.generate import SoundMaker, to_pcm
+from v2a.intervals import Figure, interval
 from v2a.metrics import METRICS
+from v2a.metrics.bank import Bank, Look, Setting, look
 from v2a.metrics.base import Clip, Sound
 from v2a.metrics.energy import COLLAPSED_ABOVE, COLLAPSED_BELOW
 from v2a.metrics.rows import BASELINES
+from v2a.models.base import VideoEncoder
+from v2a.models.vqvae3d import Vqvae3d
+from v2a.training_bank import build_bank, chosen
 from v2a_data.console import Console, table
 from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
 from v2a_data.files import whole_file, write_text
-from v2a_data.shards.format import STAMP
-from v2a_data.shards.read import Entry, Sample, ShardSet
+from v2a_data.shards.format import INDEX_FILE, STAMP
+from v2a_data.shards.read import Entry, Sample, ShardSet, open_shards
 
-_DRAWS = 2000
 CHANCE = 0.5
+_SHOWN = 6
 MOST_CLIPS = 500
 FORMS: tuple[Literal["tied", "literal"], ...] = ("tied", "literal")
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A mean over clips with its 95 % bootstrap interval, resampled by video; null without values."""
-
-    mean: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The whole table: `clips` judged of `of_clips`; `not_for_use` where tiny models judged the clips."""
+    """The whole table: `clips` judged of `of_clips`, how many of each label; `not_for_use` where tiny models
+    judged the clips; `video` is the video encoder's table."""
 
     clips: int
     videos: int
     rows: list[Row]
     of_clips: int = 0
     not_for_use: bool = False
+    labels: dict[str, int] = field(default_factory=dict)
+    video: VideoEvaluation | None = None
 
     def to_json(self) -> dict[str, Any]:
         rows = [
@@ -67,17 +69,20 @@ class Evaluation:
                 "name": row.name,
                 "model": row.is_model,
                 "flags": list(row.flags),
-                **{name: {"mean": f.mean, "low": f.low, "high": f.high} for name, f in row.figures.items()},
+                **{name: figure.to_json() for name, figure in row.figures.items()},
             }
             for row in self.rows
         ]
-        counts = {"clips": self.clips, "of_clips": self.of_clips, "videos": self.videos}
-        return {**counts, "not_for_use": self.not_for_use, "rows": rows}
+        counts = {"clips": self.clips, "of_clips": self.of_clips, "videos": self.videos, "labels": self.labels}
+        video = None if self.video is None else self.video.to_json()
+        return {**counts, "not_for_use": self.not_for_use, "rows": rows, "video": video}
 
 
 def evaluation_text(values: dict[str, Any]) -> str:
-    """`Evaluation.to_json` as a table for people; the headline metric first."""
+    """`Evaluation.to_json` as tables for people; the headline metric first, the video encoder below."""
     text = table(header_cells(values), [row_cells(row) for row in values["rows"]])
+    if values.get("video"):
+        text = f"{text}\n\n{video_text(values['video'])}"
     return f"{STAMP}\n{text}" if values.get("not_for_use") else text
 
 
@@ -101,11 +106,14 @@ def row_cells(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(cells)
 
 
-def evaluate(config: TrainConfig, shards: ShardSet, checkpoints: Path, out: Path, console: Console) -> Evaluation:
-    """Generate sound for test clips with every trained form, judge it, write JSON and WAV files to `out`.
+def evaluate(
+    config: TrainConfig, shards: ShardSet, training: Path, checkpoints: Path, out: Path, console: Console
+) -> Evaluation:
+    """Generate sound for test clips with every trained form, judge it, write JSON, WAV files and code maps.
 
-    All sounds are compared with each other, so of a large split a fixed random choice is judged. Raises
-    `NothingError` without test clips, `MissingToolError` before anything was trained.
+    `training` is the folder of shards whose training clips baselines retrieve from. All sounds are compared with
+    each other, so of a large split a fixed random choice is judged. Raises `NothingError` without test clips,
+    `MissingToolError` before anything was trained.
     """
     whole = shards.split("test")
     entries = _chosen(whole)
@@ -113,26 +121,81 @@ def evaluate(config: TrainConfig, shards: ShardSet, checkpoints: Path, out: Path
         raise NothingError(f"{shards.folder} has no test clips", hint="raise splits.test in the recipe")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     makers = _makers(config, checkpoints, device, console)
+    first = next(iter(makers.values()))
+    video = _video_judge(first.encoder, first.form, out, entries)
+    heard = _generated(shards, entries, makers, video, out, console)
+    bank = _bank(training, config, whole, first.form, console)
+    result = replace(
+        judge(Setting(heard.clips, heard.looks, bank), heard.made),
+        of_clips=len(whole),
+        not_for_use=heard.stamped,
+        labels=dict(sorted(Counter(clip.label for clip in heard.clips).items())),
+        video=None if video is None else video.result(),
+    )
+    write_text(out / "evaluation.json", json.dumps(result.to_json(), indent=1) + "\n")
+    return result
+
+
+@dataclass
+class _Heard:
+    """Test clips, how they look, and the sounds made for them; `stamped` where tiny models judged any of them."""
+
+    clips: list[Clip]
+    looks: list[Look]
+    made: dict[str, list[Sound]]
+    stamped: bool = False
+
+
+def _generated(
+    shards: ShardSet,
+    entries: Sequence[Entry],
+    makers: dict[str, SoundMaker],
+    video: VideoJudge | None,
+    out: Path,
+    console: Console,
+) -> _Heard:
+    """Every clip is decoded once; sounds are also written as files."""
     form = next(iter(makers.values())).form
-    clips: list[Clip] = []
-    stamped = False
-    made: dict[str, list[Sound]] = {name: [] for name in makers}
-    decoder = Decoder(form)
+    decoder, heard = Decoder(form), _Heard([], [], {name: [] for name in makers})
     shutil.rmtree(out / "generated", ignore_errors=True)
     with console.progress("generate", len(entries), "clips") as progress:
         for entry in entries:
             sample = shards.read(entry, verify=True)
-            stamped |= bool(sample.values.get("not_for_use"))
+            heard.stamped |= bool(sample.values.get("not_for_use"))
             planes, sound = decoded(decoder, sample)
-            clips.append(Clip(entry.key, entry.label, entry.group_id, Sound(sound, form.rate_hz, entry.key)))
+            heard.clips.append(Clip(entry.key, entry.label, entry.group_id, Sound(sound, form.rate_hz, entry.key)))
+            heard.looks.append(look(planes, form.height))
+            if video is not None:
+                video.add(entry.key, entry.group_id, planes)
             for name, maker in makers.items():
                 generated = maker.whole(planes)
-                made[name].append(Sound(generated, form.rate_hz))
+                heard.made[name].append(Sound(generated, form.rate_hz))
                 write_wav(out / "generated" / name / f"{entry.key}.wav", generated, form.rate_hz)
             progress.step()
-    result = replace(judge(clips, made), of_clips=len(whole), not_for_use=stamped)
-    write_text(out / "evaluation.json", json.dumps(result.to_json(), indent=1) + "\n")
-    return result
+    return heard
+
+
+def _video_judge(encoder: VideoEncoder, form: Form, out: Path, entries: Sequence[Entry]) -> VideoJudge | None:
+    """Null for an encoder that rebuilds no video. A few clips, the labels in turn, are shown."""
+    if not isinstance(encoder, Vqvae3d):
+        return None
+    labels = sorted({entry.label for entry in entries})
+    per_label = [[entry.key for entry in entries if entry.label == label] for label in labels]
+    shown = [key for keys in zip_longest(*per_label) for key in keys if key is not None][:_SHOWN]
+    shutil.rmtree(out / "codes", ignore_errors=True)
+    return VideoJudge(encoder, form, out / "codes", shown)
+
+
+def _bank(folder: Path, config: TrainConfig, test: Sequence[Entry], form: Form, console: Console) -> Bank | None:
+    """Training clips of other videos than the test clips; a warning where there are none."""
+    entries: list[Entry] = []
+    if (folder / INDEX_FILE).is_file():
+        trained_on = open_shards(folder).only(config.labels)
+        entries = chosen(trained_on.split("train"), test)
+    if not entries:
+        console.warn(f"{folder} has no training clips of other videos: no sound is retrieved from them")
+        return None
+    return build_bank(trained_on, entries, form, console)
 
 
 def _chosen(entries: Sequence[Entry]) -> list[Entry]:
@@ -180,16 +243,25 @@ def decoded(decoder: Decoder, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     return planes, sound
 
 
-def judge(clips: Sequence[Clip], made: dict[str, list[Sound]]) -> Evaluation:
-    """The table for generated sounds by row name; baselines are added. Models stand first."""
-    sounds: list[tuple[str, bool, list[Sound]]] = [(name, True, generated) for name, generated in made.items()]
-    sounds += [(name, False, baseline(clips)) for name, baseline in BASELINES.items()]
+def judge(setting: Setting, made: dict[str, list[Sound]]) -> Evaluation:
+    """The table for generated sounds by row name; baselines are added. Models stand first.
+
+    One baseline's sounds are held at a time.
+    """
+    models = [_row(name, True, generated, setting.clips) for name, generated in made.items()]
+    baselines = [_row(name, False, baseline(setting), setting.clips) for name, baseline in BASELINES.items()]
+    return Evaluation(len(setting.clips), len({clip.group for clip in setting.clips}), models + baselines)
+
+
+def _row(name: str, is_model: bool, generated: Sequence[Sound] | None, clips: Sequence[Clip]) -> Row:
+    """All figures are null where a baseline cannot be had."""
     groups = [clip.group for clip in clips]
-    rows = []
-    for name, is_model, generated in sounds:
-        figures = {metric: interval(METRICS[metric]()(generated, clips), groups) for metric in METRICS}
-        rows.append(Row(name, is_model, figures, flags(figures) if is_model else ()))
-    return Evaluation(len(clips), len(set(groups)), rows)
+    nothing: list[float | None] = [None] * len(clips)
+    figures = {
+        metric: interval(nothing if generated is None else METRICS[metric]()(generated, clips), groups)
+        for metric in METRICS
+    }
+    return Row(name, is_model, figures, flags(figures) if is_model else ())
 
 
 def flags(figures: dict[str, Figure]) -> tuple[str, ...]:
@@ -201,23 +273,6 @@ def flags(figures: dict[str, Figure]) -> tuple[str, ...]:
     if headline is not None and headline <= CHANCE:
         found.append("not shown to follow the picture")
     return tuple(found)
-
-
-def interval(values: Sequence[float | None], groups: Sequence[str]) -> Figure:
-    """Mean and 95 % percentile bootstrap. Clips of one video are drawn together: they are not independent."""
-    known = [(value, group) for value, group in zip(values, groups, strict=True) if value is not None]
-    if not known:
-        return Figure(None, None, None)
-    names = sorted({group for _, group in known})
-    place = {group: i for i, group in enumerate(names)}
-    totals, counts = np.zeros(len(names)), np.zeros(len(names))
-    for value, group in known:
-        totals[place[group]] += value
-        counts[place[group]] += 1
-    draws = np.random.default_rng(0).integers(0, len(names), (_DRAWS, len(names)))
-    means = totals[draws].sum(axis=1) / counts[draws].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Figure(float(totals.sum() / counts.sum()), float(low), float(high))
 
 
 def write_wav(path: Path, sound: np.ndarray, rate_hz: int) -> None:

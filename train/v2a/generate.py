@@ -10,7 +10,7 @@ import torch
 
 from v2a.colour import rgb
 from v2a.config import TrainConfig
-from v2a.decode import Form
+from v2a.form import Form
 from v2a.models.base import SoundDecoder, VideoEncoder
 from v2a.train import form_of, load_decoder, load_vqvae
 from v2a_data.errors import ItemError

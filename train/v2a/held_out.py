@@ -10,7 +10,7 @@ from torch import Tensor
 
 from v2a.codes import encode
 from v2a.colour import rgb
-from v2a.decode import Form
+from v2a.form import Form
 from v2a.journal import Journal
 from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound

@@ -15,7 +15,7 @@ from v2a.card import write_card
 from v2a.codes import CodeCache
 from v2a.colour import rgb
 from v2a.config import Stage, TrainConfig, View
-from v2a.decode import Form
+from v2a.form import Form
 from v2a.held_out import SOUND_BY, HeldOutSound, HeldOutVideo
 from v2a.journal import open_trackers
 from v2a.models import MODELS

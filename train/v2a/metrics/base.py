@@ -2,18 +2,39 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Protocol
 
 import numpy as np
 
+from v2a.metrics import features
+
 
 @dataclass(frozen=True)
 class Sound:
-    """`samples` (n,) float32 in −1..1; `of` is the key of the clip whose real sound it is, null otherwise."""
+    """`samples` (n,) float32 in −1..1; `of` is the key of the clip whose real sound it is, null otherwise.
+
+    Features are kept once measured: every row of a table is compared with the same real sounds.
+    """
 
     samples: np.ndarray
     rate_hz: int
     of: str | None = None
+
+    @cached_property
+    def log_mel(self) -> np.ndarray:
+        """`(MELS, frames)` natural logarithms."""
+        return features.log_mel(self.samples, self.rate_hz)
+
+    @cached_property
+    def onset_strength(self) -> np.ndarray:
+        """Spectral flux per hop of 20 ms, dB."""
+        return features.onset_strength(self.samples, self.rate_hz)
+
+    @cached_property
+    def onsets(self) -> np.ndarray:
+        """Times of onsets, s."""
+        return features.onsets(self.samples, self.rate_hz)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,11 @@ from v2a.metrics.features import envelope
 
 
 class EnvelopeCorrelation:
-    """Pearson correlation of log(RMS + 1e-3) per 40 ms; 0 where either is constant."""
+    """Pearson correlation of log(RMS + 1e-3) per 40 ms; 0 where either is constant.
+
+    40 ms is a frame of video at 25 per second, whatever the model's view. A sound that is loud at the right
+    times scores well with any timbre.
+    """
 
     name: ClassVar[str] = "envelope_corr"
     source: ClassVar[str] = "this project; definition in train/v2a/metrics/envelope.py"

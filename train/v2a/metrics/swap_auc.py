@@ -6,7 +6,6 @@ from typing import ClassVar
 import numpy as np
 
 from v2a.metrics.base import Clip, Sound
-from v2a.metrics.features import log_mel
 
 # With more clips than this, each is compared with a fixed random choice of others.
 _MOST_OTHERS = 200
@@ -27,8 +26,8 @@ class SwapAuc:
     in_class: ClassVar[bool] = False
 
     def __call__(self, generated: Sequence[Sound], clips: Sequence[Clip]) -> list[float | None]:
-        made = [_centred(sound) for sound in generated]
-        real = [_centred(clip.real) for clip in clips]
+        made = [centred(sound) for sound in generated]
+        real = [centred(clip.real) for clip in clips]
         return [self._one(i, made[i], real, clips, generated[i].of) for i in range(len(clips))]
 
     def _one(
@@ -46,8 +45,8 @@ class SwapAuc:
             return None
         if len(others) > _MOST_OTHERS:
             others = sorted(np.random.default_rng(i).choice(others, _MOST_OTHERS, replace=False).tolist())
-        own = _similarity(made, real[i])
-        rivals = np.asarray([_similarity(made, real[j]) for j in others])
+        own = similarity(made, real[i])
+        rivals = np.asarray([similarity(made, real[j]) for j in others])
         return float(np.mean((own > rivals) + 0.5 * (own == rivals)))
 
 
@@ -59,13 +58,14 @@ class SwapAucInClass(SwapAuc):
     in_class: ClassVar[bool] = True
 
 
-def _centred(sound: Sound) -> np.ndarray:
-    mel = log_mel(sound.samples, sound.rate_hz)
+def centred(sound: Sound) -> np.ndarray:
+    """Its log-mel spectrum less the mean over bands and frames."""
+    mel = sound.log_mel
     # Summed in float64, so that a constant gives exact zeros and silence fits all videos alike.
     return mel - mel.mean(dtype=np.float64)
 
 
-def _similarity(a: np.ndarray, b: np.ndarray) -> float:
+def similarity(a: np.ndarray, b: np.ndarray) -> float:
     """Pearson over the frames both have; 0 where one is constant."""
     frames = min(a.shape[1], b.shape[1])
     x, y = a[:, :frames], b[:, :frames]

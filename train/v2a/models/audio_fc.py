@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2a.metrics.features import FLOOR, WINDOW, hop
+from v2a.models import joined
 from v2a.models.base import CodeShape, Loss, SoundDecoder
 from v2a.models.mr_stft import mr_stft
 
@@ -157,9 +158,11 @@ class AudioFc(SoundDecoder):
 
     @torch.no_grad()
     def _start(self, target: Tensor) -> None:
-        """Mean level per bin and one spread from the first batch, so that the network learns differences."""
-        self.level.copy_(target.mean(dim=(0, 1)))
-        self.spread.copy_((target - self.level).std().clamp_min(1e-3))
+        """Mean level per bin and one spread from the first batch of all ranks: the network learns differences."""
+        count = joined.summed(torch.tensor(float(target.shape[0] * target.shape[1]), device=target.device))
+        self.level.copy_(joined.summed(target.sum(dim=(0, 1))) / count)
+        squares = joined.summed((target - self.level).square().sum())
+        self.spread.copy_((squares / (count * _BINS)).sqrt().clamp_min(1e-3))
         self.level_started.fill_(True)
 
 
