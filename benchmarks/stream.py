@@ -79,7 +79,8 @@ def memory_of_all() -> int:
 def decode_only(mp4: bytes) -> None:
     """The limit: every frame and sound decoded, nothing done with it."""
     with av.open(io.BytesIO(mp4), "r", format="mp4") as container:
-        container.streams.video[0].codec_context.thread_count = 1
+        for stream in (container.streams.video[0], container.streams.audio[0]):
+            stream.codec_context.thread_count = 1
         for packet in container.demux(container.streams.video[0], container.streams.audio[0]):
             packet.decode()
 
@@ -123,9 +124,16 @@ def dataloader(folder: Path, decode: Callable[..., Any], workers: int, batch: in
     samples = webdataset.WebDataset(urls, shardshuffle=len(urls), nodesplitter=None)
     pipeline = samples.repeat().shuffle(16).map(decode).batched(batch, partial=False)
     # A fork of a process that has used PyAV can hang.
-    loader = webdataset.WebLoader(pipeline, batch_size=None, num_workers=workers, multiprocessing_context="spawn")
-    for frames, _ in loader:
-        yield len(frames)
+    loader = torch.utils.data.DataLoader(
+        pipeline, batch_size=None, num_workers=workers, multiprocessing_context="spawn" if workers else None
+    )
+    batches = iter(loader)
+    try:
+        for frames, _ in batches:
+            yield len(frames)
+    finally:
+        if workers:
+            batches._shutdown_workers()  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -152,11 +160,10 @@ def measure(way: Way, batches: Iterator[int], clips: int, batch: int) -> None:
 
 def limit(way: Way, mp4s: list[bytes], clips: int) -> None:
     """One round of decoding alone, in this process."""
-    clock = Clock()
-    clock.start()
+    wall, cpu = time.monotonic(), time.process_time()
     for i in range(clips):
         decode_only(mp4s[i % len(mp4s)])
-    way.round(clips, *clock.stop())
+    way.round(clips, time.monotonic() - wall, time.process_time() - cpu)
 
 
 def idle_share(batches: Iterator[Crops], batch_s: float, steps: int) -> float:

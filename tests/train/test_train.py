@@ -179,10 +179,23 @@ def test_a_finished_cache_is_used_and_one_of_another_encoder_goes(
     build(coded, encoder, folder, console)
     build(coded, encoder, folder, At("encode", 1, die))  # encodes nothing
     (first,) = (folder / "vqvae3d").glob("codes-*")
-    fewer = ShardSet(coded.folder, [replace(entry, sha256="0" * 64) for entry in coded.entries])
+    fewer = ShardSet(coded.folder, coded.entries[:-1])
     build(fewer, encoder, folder, console)
     (second,) = (folder / "vqvae3d").glob("codes-*")
     assert first != second
+
+
+def test_a_damaged_sample_is_left_out_of_the_codes_and_said(
+    coded: ShardSet, cached: tuple[Vqvae3d, Path], console: Console, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    encoder, folder = cached
+    body = bytearray((coded.folder / "s.tar").read_bytes())
+    body[coded.entries[1].mp4_offset + 99] ^= 1
+    (tmp_path / "s.tar").write_bytes(body)
+    cache = build(ShardSet(tmp_path, coded.entries), encoder, folder, console)
+    assert [cache.length(entry) for entry in coded.entries] == [7, 0, 9, 6, 10]
+    said = capsys.readouterr().err
+    assert f"{coded.entries[1].key}: its hash is not that of the index; it is left out of the codes" in said
 
 
 def test_the_command_trains_both_and_says_so(trained: Path, sets: list[str]) -> None:

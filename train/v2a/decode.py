@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.plane import VideoPlane
 
-from v2a.form import Form, Grid
+from v2a.form import DamagedError, Form, Grid
 from v2a_data.errors import FatalError
 from v2a_data.media.decode import to_float
 from v2a_data.media.limits import DEMUXERS, PROTOCOLS
@@ -46,8 +46,14 @@ class Decoder:
     def fill(self, mp4: bytes, shard_fps: Fraction, targets: Sequence[Target]) -> tuple[int, int]:
         """Fill targets, whose spans do not overlap; decodes from the keyframe at or before the first of them only.
 
-        Returns how many of their frames and audio samples were there.
+        Returns how many of their frames and audio samples were there. Raises `DamagedError` for what FFmpeg refuses.
         """
+        try:
+            return self._fill(mp4, shard_fps, targets)
+        except av.FFmpegError as error:
+            raise DamagedError(str(error)) from None
+
+    def _fill(self, mp4: bytes, shard_fps: Fraction, targets: Sequence[Target]) -> tuple[int, int]:
         pictures, sounds = _Pictures(self.form, Grid(self.form, shard_fps), targets), _Sounds(self.form, targets)
         options = {"protocol_whitelist": PROTOCOLS, "format_whitelist": DEMUXERS}
         with av.open(io.BytesIO(mp4), "r", format="mp4", options=options) as container:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
 import numpy as np
 
 from v2a.decode import Decoder, Target
@@ -65,7 +64,7 @@ class Filler:
             self._fill(job, frames, sound)
         except FatalError as error:
             return Trouble(False, error.message, error.hint)
-        except (av.FFmpegError, DamagedError) as error:
+        except DamagedError as error:
             return Trouble(True, str(error))
         except (OSError, MemoryError) as error:
             return Trouble(False, str(error) or type(error).__name__)

@@ -83,13 +83,15 @@ class _Repeated(torch.autograd.Function):
 
 
 def _inside(x: Tensor, padding: Sequence[int]) -> Tensor:
-    return _cropped(x, padding, [size - 2 * more for size, more in zip(x.shape[2:], padding, strict=True)])
+    for axis, more in enumerate(padding, start=2):
+        x = x.narrow(axis, more, x.shape[axis] - 2 * more)
+    return x
 
 
 def _cropped(x: Tensor, before: Sequence[Any], sizes: Sequence[int]) -> Tensor:
-    for axis, (first, size) in enumerate(zip(before, sizes, strict=True), start=2):
-        x = x.narrow(axis, first, size)
-    return x
+    """`sizes` of `x` from `before` on; as one operation, as each slice would fill its whole gradient with zeros."""
+    less = [(-first, first + size - full) for first, size, full in zip(before, sizes, x.shape[2:], strict=True)]
+    return F.pad(x, [size for pair in reversed(less) for size in pair])
 
 
 def _padded(video: Tensor, before: Sequence[Any], behind: Sequence[int]) -> Tensor:

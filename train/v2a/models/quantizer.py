@@ -95,7 +95,8 @@ class Quantizer(nn.Module):
             self._start_once(flat.detach())
         codes = nearest(flat, self.book)
         chosen = F.embedding(codes, self.book)
-        commitment_loss = F.mse_loss(flat, chosen.detach())
+        away = chosen.detach() - flat
+        commitment_loss = away.square().mean()
         # The same number; only a codebook that learns by gradient needs its own way back.
         gradient = self.update == "gradient"
         codebook_loss = F.mse_loss(chosen, flat.detach()) if gradient else commitment_loss.detach()
@@ -103,7 +104,7 @@ class Quantizer(nn.Module):
         if self.training:
             self.usage.add(joined.summed(counts))
             self._average(flat.detach(), codes, counts.to(flat.dtype))
-        values = (flat + (chosen - flat).detach()).reshape(vectors.shape).movedim(-1, 1)
+        values = (flat + away.detach()).reshape(vectors.shape).movedim(-1, 1)
         return Quantized(codes.reshape(vectors.shape[:-1]), values, codebook_loss, commitment_loss, perplexity(counts))
 
     def lookup(self, codes: Tensor) -> Tensor:
