@@ -69,6 +69,7 @@ COMMANDS = {
     ("v2a-data", "doctor"): set(),
     ("v2a", "demo"): {"--out", "--videos", "--seed", "--dry-run"},
     ("v2a", "train"): {"--dry-run", "--force"},
+    ("v2a", "encode"): {"--split", "--dry-run"},
     ("v2a", "tune"): {"--dry-run"},
     ("v2a", "generate"): {"--output", "-o", "--dry-run", "--force"},
     ("v2a", "evaluate"): {"--shards", "--dry-run"},

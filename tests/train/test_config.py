@@ -3,9 +3,9 @@
 from fractions import Fraction
 
 import pytest
+from v2a.built import decoder_config, decoder_name, form_of, new_vqvae
 from v2a.config import Optimisation, Stage, TrainConfig, View, load_train_config
 from v2a.models import MODELS
-from v2a.train import decoder_config, decoder_name, form_of, new_vqvae
 
 from v2a_data import resources
 from v2a_data.errors import UsageError

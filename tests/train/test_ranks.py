@@ -63,7 +63,7 @@ def test_two_processes_train_what_one_does(coded: ShardSet, tmp_path: Path, cons
         a, b = (load_file(folder / name / "step-000008" / "model.safetensors") for folder in (one, two))
         for key in a:
             torch.testing.assert_close(
-                a[key], b[key], atol=2e-5, rtol=1e-4, msg=lambda words, key=key: f"{key}: {words}"
+                a[key], b[key], atol=1e-4, rtol=1e-3, msg=lambda words, key=key: f"{key}: {words}"
             )
         rows = [
             [json.loads(line) for line in (folder / name / "metrics.jsonl").read_text().splitlines()]

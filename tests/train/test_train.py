@@ -11,22 +11,16 @@ from makers import read_code
 from small import FORM, LENGTHS, At, DiedError, context, die, sample_sound, tiny
 from typer.testing import CliRunner
 from v2a import checkpoint
+from v2a.built import code_shape, crop_frames, load_decoder, load_vqvae
 from v2a.cli import app as v2a
 from v2a.codes import CodeCache, encode
 from v2a.colour import rgb
 from v2a.decode import Decoder
 from v2a.evaluate import decoded
+from v2a.memory import preflight
 from v2a.models.vqvae3d import Vqvae3d
 from v2a.ring import whole_samples
-from v2a.train import (
-    code_shape,
-    crop_frames,
-    load_decoder,
-    load_vqvae,
-    preflight,
-    train_decoder,
-    train_vqvae,
-)
+from v2a.train import train_decoder, train_vqvae
 
 from v2a_data.console import Console
 from v2a_data.errors import FatalError, MissingToolError, UsageError
@@ -62,7 +56,7 @@ def test_the_papers_decoder_is_refused_with_advice(
 
 
 def test_what_fits_is_only_said(coded: ShardSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    preflight("m", 2_500_000, 10**9, context(coded, tmp_path, Console("test"), tiny()))
+    preflight("m", 2_500_000, 10**9, CPU, Console("test"))
     assert "m: 2.50 M parameters, about 1.04 GB to train on cpu" in capsys.readouterr().err
 
 

@@ -1,6 +1,5 @@
-"""The `v2a` command line: train, tune, generate, evaluate, demo."""
+"""The `v2a` command line: train, encode, tune, generate, evaluate, demo."""
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,8 +26,6 @@ def _root(
     pass
 
 
-# What else lies in a folder of videos is no failure.
-_VIDEO_SUFFIXES = (".mp4", ".m4v", ".mkv", ".webm", ".mov", ".avi", ".flv", ".ts", ".mpg", ".mpeg", ".ogv")
 Shards = Annotated[
     Path | None, typer.Option("--shards", metavar="DIR", help="Folder of shards. Default: <workspace>/shards.")
 ]
@@ -48,7 +45,8 @@ def train(
     `torchrun --nproc-per-node 4 -m v2a train`.
     """
     from v2a import ranks
-    from v2a.train import Context, describe, sizes
+    from v2a.memory import sizes
+    from v2a.train import Context, describe
     from v2a_data.console import Console
     from v2a_data.shards.read import open_shards
 
@@ -62,7 +60,7 @@ def train(
     console = common.console if place.leads else Console("train", quiet=True)
     context = Context(config, shards, checkpoints, workers, console, force, place)
     if dry_run:
-        rows = sizes(context)
+        rows = sizes(config)
         words = [f"{r['model']}: {r['parameters'] / 1e6:.2f} M parameters, {r['bytes'] / 1e9:.2f} GB" for r in rows]
         samples = len(shards.split("train"))
         console.result(
@@ -102,6 +100,38 @@ def _trained_line(row: dict[str, Any]) -> str:
     words = f"{row['model']}: {row['steps']} steps, " + ", ".join(f"{k} {v:.4g}" for k, v in parts.items())
     best = ", ".join(f"{k} {v:.4g}" for k, v in row["best"].items())
     return f"{words}; best validation: {best}" if best else words
+
+
+def encode(
+    common: Common,
+    split: Annotated[list[str] | None, typer.Option("--split", metavar="NAME", help="Default: all of them.")] = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Write the codes of splits beside the trained video encoder.
+
+    `train decoder` makes those of the training split by itself; codes that are there are not made again.
+    """
+    from v2a.built import form_of, load_vqvae
+    from v2a.codes import encode_split
+    from v2a.ranks import alone
+    from v2a_data.shards.read import open_shards
+
+    console, config = common.console, _config(common)
+    workers = common.workers if common.workers is not None else 1
+    shards = open_shards(common.workspace / "shards").only(config.labels)
+    splits = list(dict.fromkeys(split)) if split else sorted({entry.split for entry in shards.entries})
+    if dry_run:
+        console.result({"dry_run": True, "splits": splits}, f"would encode {', '.join(splits)}")
+        return ExitCode.OK
+    with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
+        encoder, found = load_vqvae(config, workspace.checkpoints, alone().device)
+        form = form_of(config.view)
+        made = [encode_split(encoder, found, shards, name, form, workers, console) for name in splits]
+        rows = [{"split": e.split, "samples": e.samples, "code_frames": e.code_frames, "bytes": e.bytes} for e in made]
+        record.note(encoded=rows)
+    words = [f"{e.split}: {e.samples} samples, {e.bytes / 1e6:.1f} MB in {e.folder}" for e in made]
+    console.result({"encoded": rows}, "\n".join(words))
+    return ExitCode.OK
 
 
 def tune(common: Common, dry_run: DryRun = False) -> int:
@@ -156,10 +186,11 @@ def generate(
     import torch
 
     from v2a.generate import SoundMaker, generate_file
+    from v2a.targets import VIDEO_SUFFIXES, check_targets, jobs_of
     from v2a_data.errors import ItemError, NothingError
 
-    jobs = _jobs(video, output)
-    _check_targets(jobs)
+    jobs = jobs_of(video, output)
+    check_targets(jobs)
     taken = [target for _, target in jobs if target.exists()]
     if taken and not force:
         raise UsageError(f"{taken[0]} exists", hint="--force overwrites; -o names another place")
@@ -177,41 +208,13 @@ def generate(
                 done[str(target)] = generate_file(maker, source, target, progress.step) / float(maker.form.fps)
             except ItemError as error:
                 console.warn(f"{source.name}: {error}")
-                if error.reason != "not_media" or source.suffix.lower() in _VIDEO_SUFFIXES:
+                if error.reason != "not_media" or source.suffix.lower() in VIDEO_SUFFIXES:
                     failed[str(source)] = str(error)
     lines = [f"{target}: {seconds:.2f} s of generated sound" for target, seconds in done.items()]
     console.result({"written": done, "failed": failed}, "\n".join(lines))
     if not done:
         raise NothingError(f"no sound was made: {next(iter(failed.values()), 'none of the files is a video')}")
     return ExitCode.PARTIAL if failed else ExitCode.OK
-
-
-def _jobs(video: Path, output: Path) -> list[tuple[Path, Path]]:
-    """What to read and what to write."""
-    if video.is_dir():
-        if output.suffix:
-            raise UsageError(f"-o {output}: a folder of videos needs a folder to write to")
-        files = sorted(path for path in video.iterdir() if path.is_file() and not path.name.startswith("."))
-        if not files:
-            raise UsageError(f"{video} holds no files")
-        stems = Counter(path.stem for path in files)
-        names = [path.stem if stems[path.stem] == 1 else path.name for path in files]
-        return [(path, output / f"{name}.mp4") for path, name in zip(files, names, strict=True)]
-    if not video.is_file():
-        raise UsageError(f"{video} does not exist")
-    if output.is_dir():
-        return [(video, output / f"{video.stem}.mp4")]
-    if output.suffix.lower() not in (".wav", ".mp4", ".mkv"):
-        raise UsageError(f"-o {output}: expected a .wav, .mp4 or .mkv file, or a folder that exists")
-    return [(video, output)]
-
-
-def _check_targets(jobs: list[tuple[Path, Path]]) -> None:
-    """Raise `UsageError` where an output would replace a video that is read."""
-    sources = {source.resolve() for source, _ in jobs}
-    for _, target in jobs:
-        if target.resolve() in sources:
-            raise UsageError(f"-o {target}: that is a video to read", hint="name another file or folder")
 
 
 def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> int:
@@ -278,6 +281,7 @@ def _config(common: Common) -> "TrainConfig":
 
 command(app, "demo")(demo)
 command(app, "train")(train)
+command(app, "encode")(encode)
 command(app, "tune")(tune)
 command(app, "generate")(generate)
 command(app, "evaluate")(evaluate)

@@ -16,7 +16,7 @@ class Numbers:
     def __init__(self, precision: Precision, device: torch.device) -> None:
         self.device = device
         self.name = chosen(precision, device)
-        self._kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.name)
+        self._kind = kind_of(precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "fp16")
 
     def autocast(self) -> Any:
@@ -31,6 +31,11 @@ class Numbers:
         """Take up where a checkpoint was; a run in other numbers starts its own scaling."""
         if state and self.scaler.is_enabled():
             self.scaler.load_state_dict(state)
+
+
+def kind_of(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """What autocast computes in; null for float32."""
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen(precision, device))
 
 
 def chosen(precision: Precision, device: torch.device) -> str:

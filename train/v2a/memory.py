@@ -1,0 +1,73 @@
+"""Will it fit? Parameters and memory of a training, said before anything is built or read."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from v2a.built import code_shape, crop_frames, decoder_config, decoder_name, form_of, new_vqvae
+from v2a.config import TrainConfig
+from v2a.models import MODELS
+from v2a.models.base import SoundDecoder, count_parameters
+from v2a_data.console import Console
+from v2a_data.errors import FatalError
+
+_BYTES_PER_PARAMETER = 16  # weight, gradient and Adam's two moments, float32
+
+
+def preflight(name: str, parameters: int, activations: int, device: torch.device, console: Console) -> None:
+    """Print parameters and memory. Raises `FatalError` with advice where it would not fit."""
+    needed = parameters * _BYTES_PER_PARAMETER + activations
+    free = free_memory(device)
+    size = f"{parameters / 1e6:.2f} M parameters, about {needed / 1e9:.2f} GB to train"
+    console.say(f"{name}: {size} on {device} ({free / 1e9:.1f} GB free)")
+    if needed > free:
+        raise FatalError(
+            f"{name} needs about {needed / 1e9:.1f} GB to train, {device} has {free / 1e9:.1f} GB free",
+            hint="lower batch, view, hidden or channels; use form = 'tied' instead of 'literal'; or a larger GPU",
+        )
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a training may take."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return min(int(psutil.virtual_memory().available), _left_to_this_group())
+
+
+def _left_to_this_group() -> int:
+    """What a container's limit leaves (cgroup v2), no bound without one."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:
+        return sys.maxsize
+    return int(limit) - int(used) if limit.isdecimal() else sys.maxsize
+
+
+def sizes(config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameters and bytes to train of both models, before anything is built or read."""
+    form = form_of(config.view)
+    encoder = new_vqvae(config.vqvae)
+    frames = crop_frames(config.vqvae, config)
+    shape, options = code_shape(encoder, config), decoder_config(config)
+    decoder_class: type[SoundDecoder] = MODELS[config.decoder.model]
+    rows = (
+        (
+            config.vqvae.model,
+            count_parameters(encoder),
+            encoder.activation_bytes(config.vqvae.optimisation.batch, frames, form.height, form.width),
+        ),
+        (
+            decoder_name(config),
+            decoder_class.parameters_of(options, shape),
+            decoder_class.activation_bytes(options, shape, config.decoder.optimisation.batch),
+        ),
+    )
+    return [
+        {"model": name, "parameters": count, "bytes": count * _BYTES_PER_PARAMETER + activations}
+        for name, count, activations in rows
+    ]
