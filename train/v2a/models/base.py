@@ -103,6 +103,10 @@ class VideoEncoder(nn.Module, ABC):
         """The loss of one batch."""
 
     @abstractmethod
+    def epoch_figures(self) -> dict[str, float]:
+        """`codes_used` and `epoch_perplexity` over all ranks since the last call, which starts them again."""
+
+    @abstractmethod
     def complaint(self, parts: dict[str, float]) -> str | None:
         """What to say loudly when training went wrong in the way this model does, from its last figures."""
 
