@@ -118,22 +118,18 @@ def torchcodec_sample(sample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tenso
     return decoder[:], sound_of(sample["mp4"])
 
 
-def dataloader(folder: Path, decode: Callable[..., Any], workers: int, batch: int) -> Iterator[int]:
-    """Clips per batch of webdataset in a DataLoader, endlessly."""
+def dataloader(folder: Path, decode: Callable[..., Any], workers: int, batch: int, count: int) -> Iterator[int]:
+    """Clips per batch of webdataset in a DataLoader, for at least `count` batches."""
     urls = sorted(str(path) for path in folder.glob("train/*.tar"))
     samples = webdataset.WebDataset(urls, shardshuffle=len(urls), nodesplitter=None)
     pipeline = samples.repeat().shuffle(16).map(decode).batched(batch, partial=False)
+    pipeline = pipeline.with_epoch(-(-count // max(1, workers)))
     # A fork of a process that has used PyAV can hang.
     loader = torch.utils.data.DataLoader(
         pipeline, batch_size=None, num_workers=workers, multiprocessing_context="spawn" if workers else None
     )
-    batches = iter(loader)
-    try:
-        for frames, _ in batches:
-            yield len(frames)
-    finally:
-        if workers:
-            batches._shutdown_workers()  # type: ignore[attr-defined]
+    for frames, _ in loader:
+        yield len(frames)
 
 
 @contextmanager
@@ -150,7 +146,7 @@ def opened(folder: Path, workers: int, batch: int) -> Iterator[Iterator[Crops]]:
 def measure(way: Way, batches: Iterator[int], clips: int, batch: int) -> None:
     """One round, after the queues are full."""
     clock = Clock()
-    for _ in range(2 * BLOCK // batch):
+    for _ in range(BLOCK // batch):
         next(batches)
     clock.start()
     for _ in range(clips // batch):
@@ -217,9 +213,9 @@ def run(folder: Path, options: argparse.Namespace) -> None:
             limit(bare, mp4s, clips)
             measure(ours, (len(crops.keys) for crops in stream), clips, batch)
             for name, decode in stock.items():
-                loader = dataloader(folder, decode, workers, batch)
+                loader = dataloader(folder, decode, workers, batch, (BLOCK + clips) // batch)
                 measure(ways[name], loader, clips, batch)
-                loader.close()  # type: ignore[attr-defined]
+                list(loader)  # workers that are ended before their time abort
         idle = min(idle_share(stream, batch / ours.speed, 4 * clips // batch) for _ in range(options.rounds))
         first, last = growth(stream, options.samples, batch)
     rows = [
