@@ -163,3 +163,30 @@ def test_only_safetensors_and_json_are_written(tmp_path: Path) -> None:
         "state.json",
     ]
     assert json.loads((folder / "state.json").read_text())["step"] == 5
+
+
+def test_averages_come_back_in_the_layout_of_their_weights(tmp_path: Path) -> None:
+    """A fused optimizer that went on with another layout would update the wrong weights, without a word."""
+    torch.manual_seed(0)
+    start = nn.Conv3d(3, 4, 3).to(memory_format=torch.channels_last_3d)
+    batches = torch.randn(6, 2, 3, 5, 5, 5)
+
+    def train(made: nn.Module, optimizer: torch.optim.Optimizer, some: torch.Tensor) -> None:
+        for batch in some:
+            optimizer.zero_grad()
+            made(batch).square().mean().backward()
+            optimizer.step()
+
+    made = [nn.Conv3d(3, 4, 3).to(memory_format=torch.channels_last_3d) for _ in range(2)]
+    for one in made:
+        one.load_state_dict(start.state_dict())
+    optimizers = [torch.optim.AdamW(one.parameters(), lr=0.1, fused=True) for one in made]
+    train(made[0], optimizers[0], batches)
+    train(made[1], optimizers[1], batches[:3])
+    checkpoint.save(tmp_path, made[1], optimizers[1], {"step": 3})
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    fresh = torch.optim.AdamW(made[1].parameters(), lr=0.1, fused=True)
+    checkpoint.restore(fresh, found.optimizer())
+    train(made[1], fresh, batches[3:])
+    assert torch.equal(made[0].weight, made[1].weight)

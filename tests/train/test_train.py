@@ -73,8 +73,12 @@ def test_a_collapsed_codebook_is_complained_about(
 def test_the_encoder_learns_the_pictures(coded: ShardSet, tmp_path: Path, console: Console) -> None:
     over = {"options": {"channels": [16, 24], "reconstruction_weight": 20.0}, "optimisation": {"steps": 150}}
     done = train_vqvae(context(coded, tmp_path, console, tiny(vqvae=over)))
-    rows = [json.loads(line) for line in (tmp_path / "vqvae3d/metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "vqvae3d/metrics.jsonl").read_text().splitlines()]
+    rows = [row for row in lines if "loss" in row]
     assert [row["step"] for row in rows] == list(range(10, 151, 10))
+    epochs = [row for row in lines if "epoch/codes_used" in row]
+    assert len(epochs) == len(lines) - len(rows) > 10
+    assert all(0 < row["epoch/epoch_perplexity"] <= row["epoch/codes_used"] <= 32 for row in epochs)
     assert rows[-1]["reconstruction"] < 0.5 * rows[0]["reconstruction"]
     assert done.complaint is None
 

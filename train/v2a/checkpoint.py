@@ -151,11 +151,17 @@ def flatten(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put `flatten`'s tensors back."""
+    """Put `flatten`'s tensors back, laid out as the parameters are.
+
+    The fused optimizer walks through memory: averages of another layout than their weights it would mix up, silently.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
+        like = parameters[int(index)]
+        laid = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.shape == like.shape else value
+        state.setdefault(int(index), {})[key] = laid
     whole = optimizer.state_dict()
     whole["state"] = state
     optimizer.load_state_dict(whole)

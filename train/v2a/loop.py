@@ -159,6 +159,7 @@ class Trainer:
                 self._one(crops)
                 progress.step()
                 self._after(stream, journal, stop.asked)
+        self.ranks.wait()  # what comes next reads the last checkpoint
         training.module.eval()
         parts = _mean(self._recent)
         complaint = training.complaint(parts)

@@ -95,10 +95,6 @@ class VideoEncoder(nn.Module, ABC):
         """Values `(B, dim, T, h, w)` → video `(B, 3, frames, height, width)` in 0..1."""
 
     @abstractmethod
-    def epoch_figures(self) -> dict[str, float]:
-        """Figures over all ranks since the last call, which starts them again."""
-
-    @abstractmethod
     def loss(self, batch: Batch) -> Loss:
         """The loss of one batch."""
 
