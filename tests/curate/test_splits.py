@@ -1,12 +1,17 @@
 """Splits: groups never cross, nothing is reassigned, counts and shares come out as asked."""
 
 from collections import Counter
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from voted import TABLE, curated, make
 
 from v2a_data.curate.splits import assign, group_number
-from v2a_data.recipe import SplitsSection
+from v2a_data.errors import UsageError
+from v2a_data.recipe import SplitsSection, build_recipe
+from v2a_data.workspace import Workspace
 
 GROUPS = st.dictionaries(
     st.integers(0, 10**6).map(lambda n: f"g{n}"), st.lists(st.sampled_from("AB"), min_size=1, max_size=4), max_size=60
@@ -53,3 +58,17 @@ def test_another_seed_is_another_split() -> None:
     groups = {f"v{i}": ["A"] for i in range(200)}
     one, two = (assign(groups, {}, SplitsSection(seed=s, test=0.5, validation=0.0)) for s in (0, 1))
     assert one != two
+
+
+def test_videos_that_were_cut_in_time_are_never_called_split_by_groups(tmp_path: Path) -> None:
+    made = make(tmp_path / "w", videos=4, windows=30, separation=30)
+    table = {**TABLE, "clips": {"length": "fixed", "seconds": 2}}
+    shares = {"test": 0.2, "validation": 0}
+    within = build_recipe({**table, "splits": {"by": "within_video", "gap_s": 2, **shares}}, "within")
+    groups = build_recipe({**table, "splits": {"by": "group", **shares}}, "groups")
+    with Workspace.open(made.root, "test") as workspace:
+        first = curated(workspace, within)
+        assert first["train"] and first["test"]
+        with pytest.raises(UsageError, match="split within videos"):
+            curated(workspace, groups)
+        assert curated(workspace, within) == first

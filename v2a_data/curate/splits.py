@@ -7,7 +7,7 @@ files in `splits.exclude` are dropped first, with all that is like them, and wha
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from v2a_data import schema
 from v2a_data.curate.channels import cap_channels
@@ -15,6 +15,7 @@ from v2a_data.curate.duplicates import drop
 from v2a_data.curate.exclusions import read_exclusions
 from v2a_data.curate.similar import Union
 from v2a_data.curate.within_video import GAP, TimedClip, cut_in_time
+from v2a_data.errors import UsageError
 from v2a_data.ledger import Ledger
 from v2a_data.recipe import Recipe, SplitsSection
 
@@ -32,7 +33,8 @@ def group_number(seed: int, group_id: str) -> float:
 def split_clips(ledger: Ledger, recipe: Recipe) -> Counter[str]:
     """Give each kept clip without a split one; returns the sizes of all splits of this recipe.
 
-    Raises `UsageError` for an exclusion list that cannot be read.
+    Raises `UsageError` for an exclusion list that cannot be read, and where splits by groups would have to keep a
+    group that was split within videos before.
     """
     _exclude(ledger, recipe)
     cap_channels(ledger, recipe)
@@ -75,10 +77,7 @@ def _split_groups(ledger: Ledger, recipe: Recipe) -> None:
         "LEFT JOIN splits s USING (clip_id) WHERE c.recipe_hash = ? AND c.verdict = 'keep' ORDER BY c.clip_id"
     )
     rows = ledger.rows(sql, (recipe.hash,))
-    standing = {
-        row[0]: row[1]
-        for row in ledger.rows("SELECT DISTINCT g.group_id, s.split FROM groups g JOIN splits s USING (clip_id)")
-    }
+    standing = _standing(ledger, {row["group_id"] for row in rows})
     units = _units(ledger)
     fixed = {units.find(group): split for group, split in sorted(standing.items(), reverse=True)}
     clips: dict[str, list[str]] = defaultdict(list)
@@ -92,6 +91,22 @@ def _split_groups(ledger: Ledger, recipe: Recipe) -> None:
     ]
     with ledger.transaction():
         ledger.insert(schema.SPLITS, new)
+
+
+def _standing(ledger: Ledger, kept: Collection[str]) -> dict[str, str]:
+    """The split of each group that has one. Raises `UsageError` where a group of `kept` clips has several: splits
+    within videos stand, and the dataset would leak without saying so."""
+    found: dict[str, set[str]] = defaultdict(set)
+    sql = "SELECT DISTINCT g.group_id, s.split FROM groups g JOIN splits s USING (clip_id)"
+    for group_id, split in ledger.each(sql):
+        found[group_id].add(split)
+    torn = sorted(group_id for group_id in kept if len(found.get(group_id, ())) > 1)
+    if torn:
+        raise UsageError(
+            f"{len(torn)} groups were split within videos, {torn[0]} for one: with splits by groups they would leak",
+            hint="go on with splits.by = 'within_video', or use a new workspace (-w)",
+        )
+    return {group_id: next(iter(splits)) for group_id, splits in found.items() if len(splits) == 1}
 
 
 def _units(ledger: Ledger) -> Union:
