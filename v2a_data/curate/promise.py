@@ -23,10 +23,12 @@ from v2a_data.curate.calibrate import (
 from v2a_data.curate.clips import Stretch, lay
 from v2a_data.curate.combine import combined, combined_rules, fit_combination
 from v2a_data.curate.rules import Rules
+from v2a_data.curate.score import label_of
 from v2a_data.curate.stretches import recipe_rules, runs, window_marks, window_strengths
 from v2a_data.curate.thresholds import rewritten, thresholds
 from v2a_data.errors import NothingError, UsageError
 from v2a_data.ledger import Ledger
+from v2a_data.media.probe import Probe
 from v2a_data.recipe import RIGHT, CalibrationSection, Recipe, digest
 from v2a_data.review.grid import Grid
 from v2a_data.review.sample import scored_windows
@@ -242,8 +244,10 @@ def _kept_clips(
         Stretch(first * WINDOW_S, last * WINDOW_S, marks[first], [], strengths[first:last])
         for first, last in runs(marks)
     ]
-    probe = json.loads(workspace.ledger.value("SELECT probe FROM media WHERE video_id = ?", (video_id,)))
-    spans = lay(stretches, new.clips, probe["picture"]["fps"])
+    sql = "SELECT v.labels, m.probe FROM videos v JOIN media m USING (video_id) WHERE video_id = ?"
+    ((labels, probe),) = workspace.ledger.rows(sql, (video_id,))
+    label = label_of(new, json.loads(labels))
+    spans = lay(stretches, new.clips, label, Probe.from_json(json.loads(probe)).picture.fps)
     return [
         (round(span["start_s"] / WINDOW_S), round(span["stop_s"] / WINDOW_S))
         for span in spans
