@@ -102,6 +102,50 @@ def test_a_larger_draw_goes_on_and_another_seed_does_not(made: Made, tmp_path: P
     assert "an earlier draw had the seed 0" in err
 
 
+def test_votes_are_weighed_by_the_largest_draw_that_is_answered(made: Made, tmp_path: Path) -> None:
+    first, second, at = tmp_path / "a.csv", tmp_path / "b.csv", ("-w", made.root)
+    call("votes", "--sample", 150, "--out", first, *at)
+    answered(made, first)
+    call("votes", "--import", first, *at)
+
+    def evidence() -> tuple[int, float, int, str]:
+        with Workspace.open(made.root, "test") as workspace:
+            found = gather(workspace, RECIPE, recipe_rules(RECIPE))
+        return len(found.keys), float(found.judged.weights.sum()), found.unanswered, found.votes_sha256
+
+    small = evidence()
+    call("votes", "--sample", 400, "--out", tmp_path / "unused.csv", *at)
+    assert evidence() == (*small[:2], 250, small[3])
+    call("votes", "--sample", 600, "--out", second, *at)
+    assert evidence() == (*small[:2], 450, small[3])
+    assert (
+        "450 windows of the newest draw have no vote"
+        in call("calibrate", "--precision", 0.8, "--out", tmp_path / "c.toml", *at)[1]
+    )
+
+    answered(made, second)
+    rows = second.read_text(encoding="utf-8-sig").splitlines()
+    second.write_text("\n".join(rows[:-10]))
+    call("votes", "--import", second, *at)
+    count, weight, unanswered, sha256 = evidence()
+    assert (count, unanswered, sha256 == small[3]) == (590, 10, False)
+    # Nearly all windows there are: with the weights of the smaller draw it would be far off.
+    assert weight == pytest.approx(len(made.keys), rel=0.1)
+
+
+def test_a_draw_that_is_half_answered_is_refused(made: Made, tmp_path: Path) -> None:
+    sheet, at = tmp_path / "s.csv", ("-w", made.root)
+    call("votes", "--sample", 200, "--seed", 4, "--out", sheet, *at)
+    answered(made, sheet)
+    rows = sheet.read_text(encoding="utf-8-sig").splitlines()
+    sheet.write_text("\n".join(rows[:101]))
+    call("votes", "--import", sheet, *at)
+    code, _, err = call("calibrate", "--precision", 0.8, "--out", tmp_path / "c.toml", *at)
+    assert code == 2
+    assert "100 of the 200 windows that were drawn have no vote" in err
+    assert "--sample 200 --seed 4" in err
+
+
 def test_a_refusal_writes_nothing_and_says_how_many_more(made: Made, tmp_path: Path) -> None:
     sheet, out, at = tmp_path / "s.csv", tmp_path / "new.toml", ("-w", made.root)
     assert call("calibrate", "--precision", 0.95, "--out", out, *at)[0] == 4

@@ -50,7 +50,13 @@ def calibrate(
         if dry_run:
             found = gather(workspace, recipe, recipe_rules(recipe))
             console.result(
-                {"dry_run": True, "votes": found.votes, "windows": len(found.keys), "left_aside": found.aside},
+                {
+                    "dry_run": True,
+                    "votes": found.votes,
+                    "windows": len(found.keys),
+                    "unanswered": found.unanswered,
+                    "left_aside": found.aside,
+                },
                 f"would choose and test on {found.votes} votes, {len(found.keys)} windows",
             )
             return ExitCode.OK
@@ -74,6 +80,7 @@ def _values(promise: "Promise", precision: float, confidence: float, out: Path) 
         "bound": round(outcome.bound, 4),
         "question": promise.question,
         "votes": promise.evidence.votes,
+        "unanswered": promise.evidence.unanswered,
         "left_aside": promise.evidence.aside,
         "choosing": outcome.choosing,
         "testing": outcome.testing,
@@ -104,6 +111,8 @@ def _lines(promise: "Promise", precision: float, confidence: float, out: Path) -
     lines = [
         f"{evidence.votes} votes: chose on {outcome.choosing} windows, tested on {outcome.testing} of other videos"
     ]
+    if evidence.unanswered:
+        lines.append(f"  {evidence.unanswered} windows of the newest draw have no vote")
     lines += [f"  left aside: {count} {why}" for why, count in evidence.aside.items()]
     if promise.recipe.combine is not None:
         terms = " ".join(f"{weight:+.3g} · {name}" for name, weight in promise.recipe.combine.weights.items())

@@ -31,7 +31,7 @@ from v2a_data.ledger import Ledger
 from v2a_data.media.probe import Probe
 from v2a_data.recipe import RIGHT, CalibrationSection, Recipe, digest
 from v2a_data.review.grid import Grid
-from v2a_data.review.sample import scored_windows
+from v2a_data.review.sample import answered_draw, scored_windows
 from v2a_data.review.votes import Vote, load_votes
 from v2a_data.schema import WINDOW_S
 from v2a_data.scorers import SCORERS
@@ -42,13 +42,17 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Evidence:
-    """The votes that count: windows `keys` as `judged`, the hash of the votes, and what was left aside and why."""
+    """The votes that count: windows `keys` as `judged`, the hash of the votes, and what was left aside and why.
+
+    `unanswered` is how many windows of the newest draw, if there is one, nobody voted on.
+    """
 
     keys: list[Key]
     judged: Judged
     votes: int
     votes_sha256: str
     drawn: bool
+    unanswered: int
     aside: dict[str, int]
 
 
@@ -118,22 +122,24 @@ def _number(ledger: Ledger, about: str) -> int:
 
 
 def gather(workspace: Workspace, recipe: Recipe, rules: Rules) -> Evidence:
-    """The votes that count, one judgement per window. Where windows were drawn, only votes on those count."""
+    """The votes that count, one judgement per window. Where windows were drawn, only votes on those count.
+
+    Raises `NothingError` where there are too few, `UsageError` where too many drawn windows have none.
+    """
     grid, votes, aside = Grid(workspace.ledger, recipe), load_votes(workspace.ledger), defaultdict[str, int](int)
-    weights = {(row[0], row[1]): row[2] for row in
-               workspace.ledger.rows("SELECT video_id, window_index, weight FROM asked")}  # fmt: skip
-    drawn = any((vote.video_id, vote.window_index) in weights for vote in votes)
     by_window: dict[Key, list[Vote]] = defaultdict(list)
     for vote in votes:
-        key = (vote.video_id, vote.window_index)
         if vote.video_id not in grid or grid.label(vote.video_id) != vote.label:
             aside["about another label"] += 1
         elif vote.topic_alone:
             aside["on the topic alone"] += 1
-        elif drawn and key not in weights:
-            aside["on windows that were not drawn"] += 1
         else:
-            by_window[key].append(vote)
+            by_window[vote.video_id, vote.window_index].append(vote)
+    draw = answered_draw(workspace.ledger, by_window)
+    weights = draw.weights if draw else {}
+    for key in [key for key in by_window if draw and key not in weights]:
+        why = "of a larger draw that is not answered yet" if draw and key in draw.newest else "that were not drawn"
+        aside[f"on windows {why}"] += len(by_window.pop(key))
     scored, columns = scored_windows(workspace, recipe, sorted({video_id for video_id, _ in by_window}))
     place = {key: i for i, key in enumerate(scored)}
     keys = sorted(key for key in by_window if key in place)
@@ -151,7 +157,9 @@ def gather(workspace: Workspace, recipe: Recipe, rules: Rules) -> Evidence:
     aspects = {item.aspect for item in thresholds(rules)} | set(_combined(recipe))
     judged = _judged(keys, by_window, chosen, aspects - {"seen", "heard", RIGHT}, allowed, weights)
     said = [[*key, v.rater, v.seen, v.heard, v.confounders, weights.get(key)] for key in keys for v in by_window[key]]
-    return Evidence(keys, judged, len(counted), digest(said), drawn, {k: n for k, n in aside.items() if n})
+    left = {why: count for why, count in aside.items() if count}
+    unanswered = draw.unanswered if draw else 0
+    return Evidence(keys, judged, len(counted), digest(said), draw is not None, unanswered, left)
 
 
 def _judged(
