@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from voted import TABLE, curated, make
+from voted import QUIET, TABLE, curated, make
 
-from v2a_data.curate.splits import assign, group_number
+from v2a_data.curate.splits import alarm, assign, group_number
 from v2a_data.errors import UsageError
 from v2a_data.recipe import SplitsSection, build_recipe
 from v2a_data.workspace import Workspace
@@ -72,3 +72,26 @@ def test_videos_that_were_cut_in_time_are_never_called_split_by_groups(tmp_path:
         with pytest.raises(UsageError, match="split within videos"):
             curated(workspace, groups)
         assert curated(workspace, within) == first
+
+
+def test_labels_without_a_clip_to_train_on_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = make(tmp_path / "w", videos=30, windows=2, separation=30)
+
+    def said(**splits: object) -> str:
+        recipe = build_recipe({**TABLE, "labels": ["Drum", "Cat"], "splits": splits}, "r")
+        curated(workspace, recipe)
+        alarm(workspace.ledger, recipe, QUIET)
+        return capsys.readouterr().err
+
+    with Workspace.open(made.root, "test") as workspace:
+        sql = "UPDATE videos SET labels = '[\"Cat\"]' WHERE position >= 24"
+        with workspace.ledger.transaction():
+            workspace.ledger.execute(sql)
+        warned = said(test=8, validation=0)
+        assert "'Cat' has no clip to train on: all of its" in warned
+        assert "splits.test = 8" in warned
+        assert "Drum" not in warned
+
+    other = make(tmp_path / "other", videos=30, windows=2, separation=30)
+    with Workspace.open(other.root, "test") as workspace:
+        assert said(test=1.0, validation=0.0) == ""

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 from v2a_data import schema
+from v2a_data.console import Console
 from v2a_data.curate.channels import cap_channels
 from v2a_data.curate.duplicates import drop
 from v2a_data.curate.exclusions import read_exclusions
@@ -47,6 +48,22 @@ def split_clips(ledger: Ledger, recipe: Recipe) -> Counter[str]:
         "WHERE c.recipe_hash = ? AND c.verdict = 'keep' GROUP BY 1"
     )
     return Counter({row[0]: row[1] for row in ledger.rows(sql, (recipe.hash,))})
+
+
+def alarm(ledger: Ledger, recipe: Recipe, console: Console) -> None:
+    """Say which labels have kept clips and none to train on, where the recipe leaves any for that."""
+    parts = recipe.splits.validation, recipe.splits.test
+    if sum(part for part in parts if isinstance(part, float)) >= 1:
+        return
+    sql = (
+        "SELECT c.label, COUNT(*) FROM clips c JOIN splits s USING (clip_id) WHERE c.recipe_hash = ? "
+        "AND c.verdict = 'keep' GROUP BY 1 HAVING SUM(s.split = 'train') = 0 ORDER BY 1"
+    )
+    for label, count in ledger.each(sql, (recipe.hash,)):
+        console.warn(
+            f"{label!r} has no clip to train on: all of its {count} went to test and validation "
+            f"(splits.test = {parts[1]}, splits.validation = {parts[0]})"
+        )
 
 
 def _exclude(ledger: Ledger, recipe: Recipe) -> None:
