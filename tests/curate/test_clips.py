@@ -80,6 +80,18 @@ def test_marks_follow_the_rules() -> None:
     assert window_marks(parse_rules({}, [], where="r"), {}, 2) == ["keep", "keep"]
 
 
+def test_only_a_null_that_decides_sends_to_review() -> None:
+    texts = {"keep": "seen >= 0.6 and voice <= 0.3", "review": "heard >= 0.4 and not voice <= 0.3"}
+    rules = parse_rules(texts, ["seen", "heard", "voice"], where="r")
+    # keep: open, false, false, false; review: false, open, false though null, open though keep is false.
+    columns = {
+        "seen": np.asarray([np.nan, 0.1, 0.1, 0.9]),
+        "heard": np.asarray([0.1, 0.9, np.nan, np.nan]),
+        "voice": np.asarray([0.1, np.nan, 0.1, 0.9]),
+    }
+    assert window_marks(rules, columns, 4) == ["review", "review", "drop", "review"]
+
+
 @pytest.mark.parametrize(
     ("duration_s", "start_s", "stop_s", "expected"),
     [
