@@ -153,3 +153,12 @@ def strength(ledger: Ledger, recipe_hash: str, video_id: str, start_s: float, st
     for row in ledger.rows(sql, (video_id, recipe_hash, start_s, start_s)):
         return _strength(_stretch(row), start_s, stop_s)
     return 0.0
+
+
+def drop(ledger: Ledger, recipe_hash: str, clip_id: str, reason: dict[str, Any]) -> None:
+    """Turn a kept clip into a dropped one, the reason beside those it has."""
+    ledger.execute(
+        "UPDATE clips SET verdict = 'drop', reasons = json_insert(reasons, '$[#]', json(?)) "
+        "WHERE clip_id = ? AND recipe_hash = ? AND verdict = 'keep'",
+        (json.dumps(reason, sort_keys=True, separators=(",", ":")), clip_id, recipe_hash),
+    )

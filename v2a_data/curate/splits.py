@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from v2a_data import schema
 from v2a_data.console import Console
 from v2a_data.curate.channels import cap_channels
-from v2a_data.curate.duplicates import drop
+from v2a_data.curate.clips import drop
 from v2a_data.curate.exclusions import read_exclusions
 from v2a_data.curate.similar import Union
 from v2a_data.curate.within_video import GAP, TimedClip, cut_in_time
