@@ -211,7 +211,7 @@ def _check_value(node: ast.expr, fields: set[str], where: str) -> None:
     if not (isinstance(node, ast.Constant) and type(node.value) in (int, float)):
         raise UsageError(f"{where}: {ast.unparse(node)!r} is neither a score nor a number")
     try:
-        float(node.value)
+        _number(node)
     except OverflowError:
         raise UsageError(f"{where}: a number is too large") from None
 
