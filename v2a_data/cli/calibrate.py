@@ -24,7 +24,9 @@ def calibrate(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
-    """Fit the recipe's thresholds to votes, and test them once on votes of other videos.
+    """Fit the recipe's thresholds to votes, and test them on votes of other videos.
+
+    The test goes from strict to loose thresholds, in an order fixed before, to the first that fails.
 
     Writes a recipe with the evidence where those support the promise, and nothing (exit code 1) where they do not.
     Every further question to the votes of a workspace is tested more strictly, so that all promises hold together.

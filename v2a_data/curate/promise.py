@@ -16,12 +16,12 @@ from v2a_data.curate.calibrate import (
     allowed_confounders,
     choose_and_test,
     choosing,
-    fit,
+    combination,
     right_windows,
     share_of,
 )
 from v2a_data.curate.clips import Stretch, lay
-from v2a_data.curate.combine import combined, combined_rules, fit_combination
+from v2a_data.curate.combine import combined, combined_rules
 from v2a_data.curate.rules import Rules
 from v2a_data.curate.score import label_of
 from v2a_data.curate.stretches import recipe_rules, runs, window_marks, window_strengths
@@ -68,7 +68,8 @@ class Promise:
 
 
 def ask(workspace: Workspace, recipe: Recipe, precision: float, confidence: float, *, combine: bool = False) -> Promise:
-    """Choose thresholds for a precision at a confidence, test them once, and note in the ledger that it was asked.
+    """Choose an order of thresholds for a precision at a confidence, test them in it until one fails, and note in the
+    ledger that it was asked.
 
     With `combine` the scores are combined first, on the part for choosing. The same question on the same votes has the
     same answer and costs nothing. Raises `NothingError` without votes on scored windows, `UsageError` where the recipe
@@ -106,11 +107,10 @@ def _combine(recipe: Recipe, rules: Rules, evidence: Evidence) -> tuple[Recipe, 
             f"recipe {recipe.name} combines its scores already", hint="without --combine the threshold on it is moved"
         )
     judged = evidence.judged
-    learn = judged.take(np.asarray([choosing(str(video)) for video in judged.videos], dtype=bool))
-    fields = [item.field for item in fit(learn, rules)]
-    section = fit_combination(learn.columns, learn.right, fields)
+    section = combination(judged, rules)
     if section is None:
-        raise UsageError(f"recipe {recipe.name}: the votes do not tell how to combine {', '.join(fields)}")
+        names = ", ".join(dict.fromkeys(item.field for item in thresholds(rules)))
+        raise UsageError(f"recipe {recipe.name}: the votes do not tell how to combine {names}")
     new = dataclasses.replace(recipe, combine=section, rules=combined_rules(recipe.rules), calibration=None)
     columns = {**judged.columns, RIGHT: combined(section, judged.columns)}
     return new, dataclasses.replace(evidence, judged=dataclasses.replace(judged, columns=columns))
