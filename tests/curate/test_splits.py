@@ -11,6 +11,7 @@ from voted import QUIET, TABLE, curated, make
 from v2a_data.curate.splits import alarm, assign, group_number
 from v2a_data.errors import UsageError
 from v2a_data.recipe import SplitsSection, build_recipe
+from v2a_data.shards.write import check_kept
 from v2a_data.workspace import Workspace
 
 GROUPS = st.dictionaries(
@@ -71,6 +72,9 @@ def test_videos_that_were_cut_in_time_are_never_called_split_by_groups(tmp_path:
         assert first["train"] and first["test"]
         with pytest.raises(UsageError, match="split within videos"):
             curated(workspace, groups)
+        with pytest.raises(UsageError, match="split within videos"):
+            check_kept(workspace, groups)
+        check_kept(workspace, within)
         assert curated(workspace, within) == first
 
 

@@ -7,7 +7,7 @@ files in `splits.exclude` are dropped first, with all that is like them, and wha
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from v2a_data import schema
 from v2a_data.console import Console
@@ -93,8 +93,9 @@ def _split_groups(ledger: Ledger, recipe: Recipe) -> None:
         "SELECT c.clip_id, c.label, g.group_id, s.split FROM clips c JOIN groups g USING (clip_id) "
         "LEFT JOIN splits s USING (clip_id) WHERE c.recipe_hash = ? AND c.verdict = 'keep' ORDER BY c.clip_id"
     )
+    check_groups(ledger, recipe)
     rows = ledger.rows(sql, (recipe.hash,))
-    standing = _standing(ledger, {row["group_id"] for row in rows})
+    standing = _standing(ledger)
     units = _units(ledger)
     fixed = {units.find(group): split for group, split in sorted(standing.items(), reverse=True)}
     clips: dict[str, list[str]] = defaultdict(list)
@@ -110,20 +111,31 @@ def _split_groups(ledger: Ledger, recipe: Recipe) -> None:
         ledger.insert(schema.SPLITS, new)
 
 
-def _standing(ledger: Ledger, kept: Collection[str]) -> dict[str, str]:
-    """The split of each group that has one. Raises `UsageError` where a group of `kept` clips has several: splits
-    within videos stand, and the dataset would leak without saying so."""
-    found: dict[str, set[str]] = defaultdict(set)
-    sql = "SELECT DISTINCT g.group_id, s.split FROM groups g JOIN splits s USING (clip_id)"
-    for group_id, split in ledger.each(sql):
-        found[group_id].add(split)
-    torn = sorted(group_id for group_id in kept if len(found.get(group_id, ())) > 1)
+def check_groups(ledger: Ledger, recipe: Recipe) -> None:
+    """Raise `UsageError` where splits are by groups and a group of kept clips has several: those within videos stand,
+    and the dataset would leak without saying so."""
+    if recipe.leaky:
+        return
+    sql = (
+        "SELECT t.group_id FROM (SELECT g.group_id FROM groups g JOIN splits s USING (clip_id) GROUP BY 1 "
+        "HAVING COUNT(DISTINCT s.split) > 1) t WHERE EXISTS (SELECT 1 FROM groups k JOIN clips c USING (clip_id) "
+        "WHERE k.group_id = t.group_id AND c.recipe_hash = ? AND c.verdict = 'keep') ORDER BY 1"
+    )
+    torn = [row[0] for row in ledger.each(sql, (recipe.hash,))]
     if torn:
         raise UsageError(
             f"{len(torn)} groups were split within videos, {torn[0]} for one: with splits by groups they would leak",
-            hint="go on with splits.by = 'within_video', or use a new workspace (-w)",
+            hint="go on with splits.by = 'within_video' (curate --force), or use a new workspace (-w)",
         )
-    return {group_id: next(iter(splits)) for group_id, splits in found.items() if len(splits) == 1}
+
+
+def _standing(ledger: Ledger) -> dict[str, str]:
+    """The split of each group that has one; what was split within videos, and is not kept any more, counts for none."""
+    sql = (
+        "SELECT g.group_id, MIN(s.split) FROM groups g JOIN splits s USING (clip_id) GROUP BY 1 "
+        "HAVING COUNT(DISTINCT s.split) = 1"
+    )
+    return {row[0]: row[1] for row in ledger.each(sql)}
 
 
 def _units(ledger: Ledger) -> Union:
