@@ -297,7 +297,7 @@ def test_one_dataset_never_mixes_two_models(
 ) -> None:
     root = shutil.copytree(built, tmp_path / "w")
     monkeypatch.setattr(Motion, "version", 99)
-    with Workspace.open(root, "t") as workspace, pytest.raises(UsageError, match="motion: the scorer or its model"):
+    with Workspace.open(root, "t") as workspace, pytest.raises(UsageError, match="motion: the scorer or its file"):
         curate(workspace, demo(world), SerialEngine(), console)
 
 

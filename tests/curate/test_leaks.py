@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rebuilding import at, call, run
 
@@ -32,6 +32,7 @@ def items(draw: st.DrawFn) -> list[Item]:
     return found
 
 
+@settings(deadline=None)
 @given(items())
 def test_what_is_counted_is_what_all_pairs_give(some: list[Item]) -> None:
     same_video = [(a, b) for a in some for b in some if a.side < b.side and a.video_id == b.video_id]
