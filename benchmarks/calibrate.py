@@ -12,7 +12,7 @@ No promise may be broken more often than stated at any of them. Each once with t
 the scores combined (`--combine logistic`).
 
 - held_share: of the promises given, how many hold over the whole population (limit: the promised confidence)
-- refused_share: questions that were refused (limit 0.1)
+- refused_share: questions that were refused, those with nothing to combine included (limit 0.1)
 - recall_to_oracle: median over the promises of recall, as a share of the recall of the best thresholds that anyone
   could choose for this precision knowing the truth of every window (limit 0.8)
 - broken_share: of all draws, promises that do not hold
@@ -27,8 +27,8 @@ from typing import Any
 import inputs
 import numpy as np
 
-from v2a_data.curate.calibrate import Judged, choose_and_test, choosing, keeps, right_windows
-from v2a_data.curate.combine import combined, combined_rules, fit_combination
+from v2a_data.curate.calibrate import Judged, choose_and_test, combination, keeps, right_windows
+from v2a_data.curate.combine import combined, combined_rules
 from v2a_data.curate.rules import Rules, parse_rules
 from v2a_data.recipe import RIGHT
 from v2a_data.review.sample import draw, sizes
@@ -96,12 +96,14 @@ def oracle_recall(world: Population, precision: float) -> float:
     return best
 
 
-def combination(judged: Judged, world: Population, rules: Rules) -> tuple[Judged, dict[str, np.ndarray], Rules]:
-    """Votes, all windows and rules with the field `right`, as `calibrate --combine logistic` fits it."""
-    learn = judged.take(np.asarray([choosing(str(video)) for video in judged.videos]))
-    section = fit_combination(learn.columns, learn.right, tuple(SHARES))
+def combine_scores(
+    judged: Judged, world: Population, rules: Rules
+) -> tuple[Judged, dict[str, np.ndarray], Rules] | None:
+    """Votes, all windows and rules with the field `right`, as `calibrate --combine logistic` fits it; null where it
+    refuses to combine."""
+    section = combination(judged, rules)
     if section is None:
-        return judged, world.columns, rules
+        return None
     columns = {**judged.columns, RIGHT: combined(section, judged.columns)}
     everything = {**world.columns, RIGHT: combined(section, world.columns)}
     return (
@@ -118,7 +120,10 @@ def measure(separation: float, draws: int, count: int, seed: int, *, combine: bo
     for n in range(draws):
         judged, columns, rules = votes(world, plain, count, seed * 100_000 + n), world.columns, plain
         if combine:
-            judged, columns, rules = combination(judged, world, plain)
+            found = combine_scores(judged, world, plain)
+            if found is None:
+                continue
+            judged, columns, rules = found
         outcome = choose_and_test(judged, rules, PRECISION, CONFIDENCE)
         kept_votes.append(outcome.kept)
         if outcome.promised:

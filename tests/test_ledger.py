@@ -11,7 +11,7 @@ from worlds import RECIPE
 
 from v2a_data import recipe as recipes
 from v2a_data import schema
-from v2a_data.curate.duplicates import drop
+from v2a_data.curate.clips import drop
 from v2a_data.errors import BusyError, DiskError, UsageError
 from v2a_data.files import disk_error, is_disk_error, whole_file
 from v2a_data.ledger import Ledger

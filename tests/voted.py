@@ -1,12 +1,18 @@
 """A workspace with made-up scores whose truth is known: nothing is rendered and no model runs."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from v2a_data import schema
+from v2a_data.console import Console
+from v2a_data.curate.clips import lay_clips
+from v2a_data.curate.duplicates import group_clips
 from v2a_data.curate.score import scorer_specs
+from v2a_data.curate.splits import split_clips
+from v2a_data.curate.stretches import mark
 from v2a_data.recipe import Recipe, build_recipe
 from v2a_data.review.votes import Vote
 from v2a_data.scorers import SCORERS
@@ -15,6 +21,7 @@ from v2a_data.scores import write_part
 from v2a_data.workspace import Workspace
 
 LABEL = "Drum"
+QUIET = Console("test", quiet=True)
 TABLE = {
     "name": "voted",
     "labels": [LABEL],
@@ -70,6 +77,14 @@ def make(root: Path, *, videos: int = 300, windows: int = 4, separation: float =
         _list(workspace, ids, windows)
         _score(workspace, ids, windows, scores)
     return Made(root, keys, truth, scores)
+
+
+def curated(workspace: Workspace, recipe: Recipe) -> Counter[str]:
+    """`curate` from the rules to the splits on made-up scores; the sizes of the splits."""
+    mark(workspace, recipe, QUIET)
+    lay_clips(workspace.ledger, recipe, QUIET)
+    group_clips(workspace.ledger, recipe)
+    return split_clips(workspace.ledger, recipe)
 
 
 def _list(workspace: Workspace, ids: list[str], windows: int) -> None:

@@ -329,6 +329,7 @@ ASKED = Table(
         _text("label", "the thing that is asked about", null=False),
         Column("seed", "int", "seed of the draw", null=False),
         Column("weight", "real", "windows that it stands for: one over the chance to be drawn", null=False),
+        Column("earlier", "json", "the same in smaller draws before: [[windows drawn, weight], …]"),
     ),
 )
 TESTED = Table(

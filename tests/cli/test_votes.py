@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 from voted import LABEL, RECIPE, Made, make
@@ -19,6 +21,7 @@ from v2a_data.curate.stretches import recipe_rules
 from v2a_data.errors import NothingError
 from v2a_data.review import votes as module
 from v2a_data.review.votes import store_votes
+from v2a_data.synthetic.truth import CONFOUNDERS as FAULTS
 from v2a_data.tables import load_table
 from v2a_data.workspace import Workspace
 
@@ -100,6 +103,50 @@ def test_a_larger_draw_goes_on_and_another_seed_does_not(made: Made, tmp_path: P
     code, _, err = call("votes", "--sample", 80, "--seed", 1, "--out", tmp_path / "c.csv", *at)
     assert code == 2
     assert "an earlier draw had the seed 0" in err
+
+
+def test_votes_are_weighed_by_the_largest_draw_that_is_answered(made: Made, tmp_path: Path) -> None:
+    first, second, at = tmp_path / "a.csv", tmp_path / "b.csv", ("-w", made.root)
+    call("votes", "--sample", 150, "--out", first, *at)
+    answered(made, first)
+    call("votes", "--import", first, *at)
+
+    def evidence() -> tuple[int, float, int, str]:
+        with Workspace.open(made.root, "test") as workspace:
+            found = gather(workspace, RECIPE, recipe_rules(RECIPE))
+        return len(found.keys), float(found.judged.weights.sum()), found.unanswered, found.votes_sha256
+
+    small = evidence()
+    call("votes", "--sample", 400, "--out", tmp_path / "unused.csv", *at)
+    assert evidence() == (*small[:2], 250, small[3])
+    call("votes", "--sample", 600, "--out", second, *at)
+    assert evidence() == (*small[:2], 450, small[3])
+    assert (
+        "450 windows of the newest draw have no vote"
+        in call("calibrate", "--precision", 0.8, "--out", tmp_path / "c.toml", *at)[1]
+    )
+
+    answered(made, second)
+    rows = second.read_text(encoding="utf-8-sig").splitlines()
+    second.write_text("\n".join(rows[:-10]))
+    call("votes", "--import", second, *at)
+    count, weight, unanswered, sha256 = evidence()
+    assert (count, unanswered, sha256 == small[3]) == (590, 10, False)
+    # Nearly all windows there are: with the weights of the smaller draw it would be far off.
+    assert weight == pytest.approx(len(made.keys), rel=0.1)
+
+
+def test_a_draw_that_is_half_answered_is_refused(made: Made, tmp_path: Path) -> None:
+    sheet, at = tmp_path / "s.csv", ("-w", made.root)
+    call("votes", "--sample", 200, "--seed", 4, "--out", sheet, *at)
+    answered(made, sheet)
+    rows = sheet.read_text(encoding="utf-8-sig").splitlines()
+    sheet.write_text("\n".join(rows[:101]))
+    call("votes", "--import", sheet, *at)
+    code, _, err = call("calibrate", "--precision", 0.8, "--out", tmp_path / "c.toml", *at)
+    assert code == 2
+    assert "100 of the 200 windows that were drawn have no vote" in err
+    assert "--sample 200 --seed 4" in err
 
 
 def test_a_refusal_writes_nothing_and_says_how_many_more(made: Made, tmp_path: Path) -> None:
@@ -234,10 +281,9 @@ def test_vggsounder_goes_to_the_windows_of_its_clips(tmp_path: Path) -> None:
 
 
 def test_truth_comes_in_as_votes(made: Made, tmp_path: Path) -> None:
-    faults = __import__("v2a_data.synthetic.truth", fromlist=["CONFOUNDERS"]).CONFOUNDERS
     rows = [
         {"video_id": "sy-0-0", "window_index": i, "start_s": 2.0 * i, "seen": i != 1, "heard": True,
-         **dict.fromkeys(faults, 0.0), "shift_s": 0.5 if i == 2 else 0.0, "music": 0.6 if i == 0 else 0.4}
+         **dict.fromkeys(FAULTS, 0.0), "shift_s": 0.5 if i == 2 else 0.0, "music": 0.6 if i == 0 else 0.4}
         for i in range(5)
     ]  # fmt: skip
     pd.DataFrame(rows).to_parquet(tmp_path / "windows.parquet")
@@ -249,6 +295,50 @@ def test_truth_comes_in_as_votes(made: Made, tmp_path: Path) -> None:
     votes = load_table(made.root, "votes")
     assert votes.seen.tolist() == [1, 0, 1, 1]
     assert votes.confounders.tolist() == [["music"], [], ["shift"], []]
+
+
+def test_tables_of_others_that_are_damaged_name_file_and_place(made: Made, tmp_path: Path) -> None:
+    sounder = tmp_path / "vggsounder.csv"
+    header = "video_id,label,modality,background_music,static_image,voice_over"
+    for row, words in (
+        ("aaaaaaaaaaa_000030," + "x" * 200_000 + ",A,False,False,False", "line 3: field larger than field limit"),
+        ("aaaaaaaaaaa_000030,drum,A,False,False,False,1,2", "line 3: more cells than columns"),
+    ):
+        sounder.write_text(f"{header}\naaaaaaaaaaa_000030,drum,A,False,False,False\n{row}\n")
+        code, _, err = call("votes", "--import", sounder, "--format", "vggsounder", "-w", made.root)
+        assert code == 2
+        assert f"{sounder}: {words}" in err
+
+    windows, videos = tmp_path / "windows.parquet", tmp_path / "videos.parquet"
+    windows.write_bytes(b"PAR1")
+    pd.DataFrame([("sy-0-0", "aaaaaaaaaaa", LABEL)], columns=["video_id", "native_id", "label"]).to_parquet(videos)
+    truth = ("votes", "--import", windows, "--format", "truth", "-w", made.root)
+    assert call(*truth)[0] == 2
+    pd.DataFrame({"video_id": ["sy-0-0"]}).to_parquet(windows)
+    code, _, err = call(*truth)
+    assert (code, "no column start_s, seen" in err) == (2, True)
+    values = {"video_id": "sy-0-0", "start_s": "now", "seen": 1, "heard": 1, "shift_s": 0.0}
+    pd.DataFrame([{**values, **dict.fromkeys(FAULTS, 0.0)}]).to_parquet(windows)
+    code, _, err = call(*truth)
+    assert (code, "row 1, start_s: expected float, got 'now'" in err) == (2, True)
+
+
+def test_a_small_file_that_stands_for_very_many_votes_is_refused(made: Made, tmp_path: Path) -> None:
+    column = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), 10_000_001), pa.array(["x" * 200]))
+    names = ("video_id", "window_index", "rater", "seen", "heard")
+    file = tmp_path / "many.parquet"
+    pq.write_table(pa.table(dict.fromkeys(names, column)), file, compression="zstd")
+    assert file.stat().st_size < 5_000_000
+    code, _, err = call("votes", "--import", file, "-w", made.root)
+    assert (code, "10,000,001 rows, at most 10,000,000" in err) == (2, True)
+
+
+def test_a_text_that_is_long_in_every_row_does_not_fill_the_memory(made: Made, tmp_path: Path) -> None:
+    note = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), 5000), pa.array(["x" * 20_000_000]))
+    given = {"video_id": "sy-0-0", "window_index": "0", "rater": "Ann", "seen": "yes", "heard": "yes"}
+    file = tmp_path / "long.parquet"
+    pq.write_table(pa.table({**{name: [text] * 5000 for name, text in given.items()}, "note": note}), file)
+    assert call("votes", "--import", file, "-w", made.root)[0] == 2
 
 
 def test_no_cell_is_a_formula() -> None:

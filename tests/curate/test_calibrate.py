@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from voted import RECIPE, TABLE, make
+from voted import LABEL, RECIPE, TABLE, make
 
 from v2a_data.curate import intervals
 from v2a_data.curate.calibrate import Judged, _loosest, choose_and_test, choosing, keeps, right_windows, risk_of
@@ -225,6 +225,18 @@ def test_a_workspace_gets_its_promise_with_the_evidence_inside(tmp_path: Path) -
     assert all(len(sha256) == 64 for sha256 in read.calibration.models.values())
     changed = to_table(read) | {"rules": {**read.rules, "keep": "grounded"}}
     assert build_recipe(changed, "changed").calibration is None
+
+
+def test_whole_clips_are_as_long_as_their_label_says(tmp_path: Path) -> None:
+    made = make(tmp_path / "w", videos=200, windows=5)
+    by_label = build_recipe({**TABLE, "clips": {"seconds": 10, "label_seconds": {LABEL: 2}}}, "by_label")
+    short = build_recipe({**TABLE, "clips": {"seconds": 2}}, "short")
+    with Workspace.open(made.root, "test") as workspace:
+        store_votes(workspace.ledger, made.votes())
+        promises = [ask(workspace, recipe, 0.8, 0.9) for recipe in (by_label, short)]
+    assert promises[0].clips is not None
+    assert promises[0].clips == promises[1].clips
+    assert promises[0].clips.of > 30
 
 
 def test_too_few_votes_are_refused_with_the_number_that_is_missing(tmp_path: Path) -> None:

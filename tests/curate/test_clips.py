@@ -27,7 +27,7 @@ def stretches(marks: list[str], strengths: list[float] | None = None) -> list[St
 @given(MARKS, st.sampled_from(["fixed", "natural"]), st.sampled_from([2.0, 4.0, 10.0]), st.none() | st.integers(0, 3))
 def test_every_second_is_in_exactly_one_row(marks: list[str], length: str, seconds: float, cap: int | None) -> None:
     rules = ClipsSection(length=length, seconds=seconds, max_per_video=cap)  # type: ignore[arg-type]
-    rows = list(lay(stretches(marks), rules, 25.0))
+    rows = list(lay(stretches(marks), rules, "Drum", 25.0))
     edges = [(row["start_s"], row["stop_s"]) for row in rows]
     assert edges[0][0] == 0.0
     assert edges[-1][1] == 2.0 * len(marks)
@@ -43,7 +43,7 @@ def test_every_second_is_in_exactly_one_row(marks: list[str], length: str, secon
 
 
 def test_fixed_clips_stand_back_to_back_from_the_stretch_start() -> None:
-    rows = list(lay(stretches(["drop"] + ["keep"] * 12), ClipsSection(), 25.0))
+    rows = list(lay(stretches(["drop"] + ["keep"] * 12), ClipsSection(), "Drum", 25.0))
     assert [(r["start_s"], r["stop_s"], r["verdict"]) for r in rows] == [
         (0.0, 2.0, "drop"),
         (2.0, 12.0, "keep"),
@@ -54,28 +54,42 @@ def test_fixed_clips_stand_back_to_back_from_the_stretch_start() -> None:
 
 
 def test_natural_clips_split_long_stretches_into_equal_parts() -> None:
-    rows = list(lay(stretches(["keep"] * 8), ClipsSection(length="natural"), 25.0))
+    rows = list(lay(stretches(["keep"] * 8), ClipsSection(length="natural"), "Drum", 25.0))
     assert [(r["start_s"], r["stop_s"]) for r in rows] == [(0.0, 8.0), (8.0, 16.0)]
 
 
 def test_the_strongest_stay_above_the_cap() -> None:
     strengths = [0.1] * 5 + [0.9] * 5 + [0.5] * 5
-    rows = list(lay(stretches(["keep"] * 15, strengths), ClipsSection(max_per_video=2), 25.0))
+    rows = list(lay(stretches(["keep"] * 15, strengths), ClipsSection(max_per_video=2), "Drum", 25.0))
     assert [r["verdict"] for r in rows] == ["drop", "keep", "keep"]
     assert rows[0]["reasons"] == [{"condition": "at most 2 per video"}]
 
 
 def test_slow_sources_are_dropped_whole() -> None:
-    rows = list(lay(stretches(["keep"] * 5), ClipsSection(min_source_fps=20.0), 12.5))
+    rows = list(lay(stretches(["keep"] * 5), ClipsSection(min_source_fps=20.0), "Drum", 12.5))
     assert [r["verdict"] for r in rows] == ["drop"]
     assert rows[0]["reasons"] == [{"condition": "source fps >= 20", "fps": 12.5}]
-    assert [r["verdict"] for r in lay(stretches(["keep"] * 5), ClipsSection(min_source_fps=20.0), 19.995)] == ["keep"]
+    assert [r["verdict"] for r in lay(stretches(["keep"] * 5), ClipsSection(min_source_fps=20.0), "Drum", 19.995)] == [
+        "keep"
+    ]
 
 
 def test_marks_follow_the_rules() -> None:
     rules = parse_rules({"keep": "seen >= 0.5", "review": "seen >= 0.3"}, ["seen"], where="r")
     assert window_marks(rules, {"seen": np.asarray([0.6, 0.4, 0.1, np.nan])}, 4) == ["keep", "review", "drop", "review"]
     assert window_marks(parse_rules({}, [], where="r"), {}, 2) == ["keep", "keep"]
+
+
+def test_only_a_null_that_decides_sends_to_review() -> None:
+    texts = {"keep": "seen >= 0.6 and voice <= 0.3", "review": "heard >= 0.4 and not voice <= 0.3"}
+    rules = parse_rules(texts, ["seen", "heard", "voice"], where="r")
+    # keep: open, false, false, false; review: false, open, false though null, open though keep is false.
+    columns = {
+        "seen": np.asarray([np.nan, 0.1, 0.1, 0.9]),
+        "heard": np.asarray([0.1, 0.9, np.nan, np.nan]),
+        "voice": np.asarray([0.1, np.nan, 0.1, 0.9]),
+    }
+    assert window_marks(rules, columns, 4) == ["review", "review", "drop", "review"]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from voted import RECIPE, TABLE, make
 
+from v2a_data.curate.calibrate import Judged, combination, right_windows
 from v2a_data.curate.combine import combined, combined_rules, fit_combination
 from v2a_data.curate.promise import ask
+from v2a_data.curate.rules import parse_rules
 from v2a_data.curate.stretches import recipe_rules, window_columns, window_marks
 from v2a_data.errors import UsageError
 from v2a_data.recipe import CombineSection, Recipe, build_recipe, dump_recipe, load_recipe, to_table
@@ -50,6 +52,21 @@ def test_the_weights_are_those_of_ridge_regression() -> None:
     assert found.intercept == pytest.approx(outside.intercept_[0] - weights @ mean, rel=1e-4)
     assert fit_combination(columns, right, ("seen",)) is None
     assert fit_combination(columns, np.ones(200, bool), ("seen", "heard")) is None
+
+
+def test_only_scores_on_which_votes_tell_something_are_combined() -> None:
+    rng = np.random.default_rng(2)
+    videos = np.asarray([f"sy-0-{n}" for n in range(400)])
+    columns = {name: rng.random(400) for name in ("seen", "heard", "voice")}
+    aspects = {"seen": columns["seen"] > 0.5, "heard": columns["heard"] > 0.5, "voice": np.zeros(400)}
+    aspects = {name: values.astype(float) for name, values in aspects.items()}
+    rules = parse_rules({"keep": "seen >= 0.5 and heard >= 0.5 and voice <= 0.5"}, columns, where="r")
+    judged = Judged(videos, columns, aspects, right_windows(aspects, ()), np.ones(400))
+    found = combination(judged, rules)
+    assert found is not None
+    assert list(found.weights) == ["seen", "heard"], "nobody ever named a voice"
+    aspects["heard"][:] = 1
+    assert combination(judged, rules) is None
 
 
 def test_the_recipes_own_conditions_stay() -> None:

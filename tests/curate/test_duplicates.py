@@ -105,6 +105,25 @@ def test_equal_lines_are_told_apart_by_strength_then_by_id(ledger: Ledger) -> No
     }  # fmt: skip
 
 
+def test_no_clip_is_dropped_for_one_that_the_cap_of_its_channel_drops(ledger: Ledger) -> None:
+    rules = recipe(clips={"max_per_channel": 1}, splits={"test": 0.0, "validation": 0.0})
+    shown = [prints() for _ in range(3)]
+    sharp = add(ledger, "1", *shown, lines=1080, channel="Youtube/one", under=rules)
+    plain = add(ledger, "2", *shown, lines=360, under=rules)
+    group_clips(ledger, rules)
+    split_clips(ledger, rules)
+    kept = [row[0] for row in ledger.rows("SELECT clip_id FROM clips WHERE verdict = 'keep' ORDER BY 1")]
+    assert kept == [clip(sharp), clip(plain, 1), clip(plain, 2)]
+    assert {reason["condition"] for reason in dropped(ledger).values()} == {BEST}
+
+    # A slot of the channel is not spent on clips that lose.
+    late = add(ledger, "3", shown[1], prints(), lines=720, channel="Youtube/two", under=rules)
+    group_clips(ledger, rules)
+    split_clips(ledger, rules)
+    assert dropped(ledger)[clip(late)] == {"condition": BEST, "kept": clip(plain, 1), "by": "picture"}
+    assert ledger.value("SELECT verdict FROM clips WHERE clip_id = ?", (clip(late, 1),)) == "keep"
+
+
 def test_all_are_kept_where_the_recipe_says_so_and_share_a_split(ledger: Ledger) -> None:
     rules = recipe(duplicates={"keep": "all"}, splits={"test": 0.5, "validation": 0.0})
     same = [prints() for _ in range(6)]

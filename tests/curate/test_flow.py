@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 from worlds import RECIPE
@@ -214,9 +215,25 @@ def test_explain_shows_windows_rules_and_reasons(built: Path, world: Path) -> No
     assert [c["clip_id"] for c in video["clips"]] == sorted(clips[clips.video_id == dropped.video_id].clip_id)
 
 
-def test_scores_hold_null_and_evidence(built: Path) -> None:
-    import pyarrow.parquet as pq
+def test_explain_shows_the_moment_that_decided(built: Path, world: Path) -> None:
+    table = pq.read_table(next((built / "scores").glob("motion-v*/*.parquet"))).to_pandas()
+    kept = next(row for row in load_table(built, "clips").itertuples() if row.verdict == "keep")
+    with Workspace.read(built) as workspace:
+        found = explain_clip(workspace, demo(world), kept.clip_id)
+    assert found is not None
+    rows = table[(table.video_id == kept.video_id) & table.start_s.between(kept.start_s, kept.stop_s - 2)]
+    shown = [window["motion.evidence_s"] for window in found["windows"]]
+    assert shown == [round(value, 3) for value in rows.sort_values("window_index").evidence_s]
+    assert all(
+        window["start_s"] <= at_s <= window["start_s"] + 2 for window, at_s in zip(found["windows"], shown, strict=True)
+    )
+    assert "loudness.evidence_s" not in found["windows"][0], "loudness names no moment"
+    head = next(line for line in "\n".join(found["lines"]).splitlines() if "start_s" in line)
+    assert "motion.evidence_s" in head
+    assert f" {shown[-1]:.2f}" in "\n".join(found["lines"])
 
+
+def test_scores_hold_null_and_evidence(built: Path) -> None:
     table = pq.read_table(next((built / "scores" / "loudness-v2").glob("*.parquet")))
     assert table.column_names == [
         "video_id",
@@ -280,7 +297,7 @@ def test_one_dataset_never_mixes_two_models(
 ) -> None:
     root = shutil.copytree(built, tmp_path / "w")
     monkeypatch.setattr(Motion, "version", 99)
-    with Workspace.open(root, "t") as workspace, pytest.raises(UsageError, match="motion: the scorer or its model"):
+    with Workspace.open(root, "t") as workspace, pytest.raises(UsageError, match="motion: the scorer or its file"):
         curate(workspace, demo(world), SerialEngine(), console)
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rebuilding import at, call, run
 
 from v2a_data import load_manifest, load_table
+from v2a_data.curate.leaks import Item, _across, _in_time
 from v2a_data.errors import ExitCode
 from v2a_data.manifest import open_manifest
 from v2a_data.shards.format import LEAKY
@@ -16,6 +19,35 @@ from v2a_data.shards.read import open_shards
 from v2a_data.synthetic.world import read_truth
 
 SMALL = ("--set", "shard.width=64", "--set", "shard.height=36", "--set", "fetch.sleep_s=[0, 0]")
+
+
+@st.composite
+def items(draw: st.DrawFn) -> list[Item]:
+    """Clips of up to three sides and two videos, with times that meet, touch or not."""
+    found = []
+    for n in range(draw(st.integers(0, 14))):
+        start_s = draw(st.integers(0, 8))
+        stop_s = start_s + draw(st.integers(1, 4))
+        found.append(Item(f"k{n}", draw(st.sampled_from("vw")), start_s, stop_s, draw(st.integers(0, 2))))
+    return found
+
+
+@settings(deadline=None)
+@given(items())
+def test_what_is_counted_is_what_all_pairs_give(some: list[Item]) -> None:
+    same_video = [(a, b) for a in some for b in some if a.side < b.side and a.video_id == b.video_id]
+    same_time = [(a, b) for a, b in same_video if a.start_s < b.stop_s and b.start_s < a.stop_s]
+    for found, pairs in ((_across(some, lambda item: item.video_id), same_video), (_in_time(some), same_time)):
+        assert (found.left, found.right) == (len({a.key for a, _ in pairs}), len({b.key for _, b in pairs}))
+        assert found.pairs == len(pairs)
+        assert len(found.examples) == min(20, len(pairs))
+        assert {(a.key, b.key) for a, b in pairs} >= set(found.examples)
+
+
+def test_one_video_may_have_very_many_clips_on_both_sides() -> None:
+    count = 20_000
+    some = [Item(f"k{n:06d}", "v", 10.0 * n, 10.0 * n + 10, side) for side in (0, 1) for n in range(count)]
+    assert (_across(some, lambda item: item.video_id).pairs, _in_time(some).pairs) == (count**2, count)
 
 
 def leaks(*words: object, code: ExitCode) -> dict:

@@ -67,6 +67,9 @@ def test_three_valued_logic(a: bool | None, b: bool | None) -> None:
         ({"a": "b", "b": "a", "keep": "a"}, "in a loop"),
         ({"good": "seen > 0"}, "one rule must be called 'keep'"),
         ({"seen": "heard > 0", "keep": "seen"}, "must not have the name of a score"),
+        ({"keep": "seen >= 0x" + "f" * 1900}, "rules.keep: a number is too large"),
+        ({"keep": "seen >= " + "-" * 1500 + "1"}, "rules.keep: nested more than 100 deep"),
+        ({"keep": "not " * 450 + "seen >= 0"}, "rules.keep: nested more than 100 deep"),
         ({"keep": "seen > 0 " + "and seen > 0 " * 400}, "longer than 2000"),
     ],
 )

@@ -1,9 +1,11 @@
 """Splits within one video: time goes on from train to test, and gaps are as wide as asked."""
 
+from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 from v2a_data.curate.within_video import TimedClip, cut_in_time
-from v2a_data.recipe import SplitsSection
+from v2a_data.recipe import SplitsSection, load_recipe
 
 
 def clips(video_id: str, count: int, seconds: float = 10.0, label: str = "A") -> list[TimedClip]:
@@ -37,6 +39,31 @@ def test_a_number_is_of_each_label_over_its_videos() -> None:
         f"c-{n:04d}" for n in range(17, 25)
     ]
     assert len(chosen) == 65
+
+
+def test_the_papers_numbers_come_out_of_long_videos() -> None:
+    recipe = load_recipe("rain_and_dogs")
+    most = recipe.clips.max_per_video
+    assert most is not None
+    for label in recipe.labels:
+        sizes = Counter(cut_in_time(clips("v", most, recipe.clips.seconds_of(label), label), recipe.splits).values())
+        assert sizes["test"] == 100
+        assert 400 <= sizes["train"] <= 405
+
+
+def test_a_number_that_stands_does_not_grow_with_more_videos() -> None:
+    asked = rules(test=100, validation=20, gap_s=10.0)
+    first = clips("a", 110) + clips("b", 90)
+    chosen = cut_in_time(first, asked)
+    standing = [replace(clip, split=chosen[clip.clip_id]) for clip in first if clip.clip_id in chosen]
+    after = cut_in_time(standing + clips("c", 300), asked)
+    assert Counter(after.values())["test"] == 100
+    assert Counter(after.values())["validation"] == 20
+    assert all(after[clip.clip_id] == clip.split for clip in standing)
+
+    small = [replace(clip, split="test") for clip in clips("a", 30)]
+    grown = Counter(cut_in_time(small + clips("b", 200) + clips("c", 100), rules(test=90, validation=0)).values())
+    assert grown["test"] == 90
 
 
 def test_borders_that_stand_stay() -> None:

@@ -2,17 +2,22 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rebuilding import at, run
 
+from v2a_data.curate.score import scorer_specs
 from v2a_data.errors import FatalError, UsageError
+from v2a_data.files import sha256_file
 from v2a_data.recipe import load_recipe
 from v2a_data.scorers.base import VideoTap
 from v2a_data.scorers.listed_heard import ListedHeard
 from v2a_data.scorers.title_words import TitleWords
+from v2a_data.sources import audioset
+from v2a_data.sources.audioset_lists import StrongRow, read_strong
 from v2a_data.tables import load_table
 from v2a_data.workspace import Workspace
 
@@ -104,6 +109,34 @@ def test_a_list_that_is_missing_or_damaged_says_so(strong: Path, tmp_path: Path)
     strong.write_text(STRONG + "s9d-2nhuJCQ_30000\t2.6\n")
     with pytest.raises(FatalError, match="line 5"):
         heard(strong)
+
+
+def test_a_list_is_read_once_for_all_labels(strong: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+
+    def counted(path: Path) -> Iterator[StrongRow]:
+        reads.append(path)
+        return read_strong(path)
+
+    monkeypatch.setattr(audioset, "read_strong", counted)
+    scorer = ListedHeard(ListedHeard.Config(str(strong)))
+    labels = ("Airplane", "Speech", "Dog", "Drum", "Cat", "Rain", "Car", "Train", "Bell", "Gunshot, gunfire")
+    for _ in range(3):
+        scorer.score([tap(label=label) for label in labels])
+    assert len(reads) == 1
+
+
+def test_scores_of_another_list_are_other_scores(strong: Path) -> None:
+    over = {"scorers": {"listed_heard": {"list": str(strong)}}}
+
+    def spec() -> str:
+        return next(s.hash for s in scorer_specs(load_recipe("keep_all", over)) if s.name == "listed_heard")
+
+    before, model = spec(), ListedHeard(ListedHeard.Config(str(strong))).model
+    assert model is not None
+    assert (model.name, model.sha256) == ("audioset_eval_strong.tsv", sha256_file(strong))
+    strong.write_text(STRONG.replace("7.2\t", "7.3\t"))
+    assert spec() != before
 
 
 def test_titles_reach_the_scorer_and_rules(world: Path, tmp_path: Path, strong: Path) -> None:

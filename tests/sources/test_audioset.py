@@ -19,7 +19,7 @@ from v2a_data.fetch import http
 from v2a_data.fetch.listing import listing_of
 from v2a_data.fetch.stage import fetch
 from v2a_data.recipe import load_recipe
-from v2a_data.sources.audioset import AudioSet, heard_share, label_mids, strong_heard
+from v2a_data.sources.audioset import AudioSet, StrongList, heard_share, label_mids
 from v2a_data.sources.audioset_lists import read_segments, read_strong
 from v2a_data.synthetic.server import serve_world
 from v2a_data.synthetic.world import read_world
@@ -225,9 +225,13 @@ STRONG = (
 )
 
 
+NATIVES = ("s9d-2nhuJCQ", "-_d-2nhuJCQ")
+
+
 def test_strong_labels_are_spans_of_the_upload_and_shares_of_windows(tmp_path: Path) -> None:
     path = write(tmp_path, STRONG, "audioset_train_strong.tsv")
-    found = strong_heard(path, {"/m/05tny_"})
+    strong = StrongList(path)
+    found = {native: heard for native in NATIVES if (heard := strong.heard(native, {"/m/05tny_"}))}
     assert {native: heard.spans_s for native, heard in found.items()} == {
         "s9d-2nhuJCQ": [(30.0, 31.5), (31.0, 33.0)],
         "-_d-2nhuJCQ": [(9.0, 10.0)],
@@ -239,7 +243,10 @@ def test_strong_labels_are_spans_of_the_upload_and_shares_of_windows(tmp_path: P
     # Nobody listened before 30 s and after 40 s, nor to all of a window across these.
     assert np.isnan(found["s9d-2nhuJCQ"].shares(np.array([0.0, 29.0, 39.0, 40.0]))).all()
     # People listened, and did not hear it.
-    assert strong_heard(path, {"/m/068hy"})["-_d-2nhuJCQ"].shares(np.array([0.0, 8.0])).tolist() == [0.0, 0.0]
+    other = strong.heard("-_d-2nhuJCQ", {"/m/068hy"})
+    assert other is not None
+    assert other.shares(np.array([0.0, 8.0])).tolist() == [0.0, 0.0]
+    assert strong.heard("zzzzzzzzzzz", {"/m/05tny_"}) is None
 
 
 @settings(max_examples=50, deadline=None)

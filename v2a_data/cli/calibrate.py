@@ -24,7 +24,9 @@ def calibrate(
     dry_run: DryRun = False,
     force: Force = False,
 ) -> int:
-    """Fit the recipe's thresholds to votes, and test them once on votes of other videos.
+    """Fit the recipe's thresholds to votes, and test them on votes of other videos.
+
+    The test goes from strict to loose thresholds, in an order fixed before, to the first that fails.
 
     Writes a recipe with the evidence where those support the promise, and nothing (exit code 1) where they do not.
     Every further question to the votes of a workspace is tested more strictly, so that all promises hold together.
@@ -50,7 +52,13 @@ def calibrate(
         if dry_run:
             found = gather(workspace, recipe, recipe_rules(recipe))
             console.result(
-                {"dry_run": True, "votes": found.votes, "windows": len(found.keys), "left_aside": found.aside},
+                {
+                    "dry_run": True,
+                    "votes": found.votes,
+                    "windows": len(found.keys),
+                    "unanswered": found.unanswered,
+                    "left_aside": found.aside,
+                },
                 f"would choose and test on {found.votes} votes, {len(found.keys)} windows",
             )
             return ExitCode.OK
@@ -74,6 +82,7 @@ def _values(promise: "Promise", precision: float, confidence: float, out: Path) 
         "bound": round(outcome.bound, 4),
         "question": promise.question,
         "votes": promise.evidence.votes,
+        "unanswered": promise.evidence.unanswered,
         "left_aside": promise.evidence.aside,
         "choosing": outcome.choosing,
         "testing": outcome.testing,
@@ -104,6 +113,8 @@ def _lines(promise: "Promise", precision: float, confidence: float, out: Path) -
     lines = [
         f"{evidence.votes} votes: chose on {outcome.choosing} windows, tested on {outcome.testing} of other videos"
     ]
+    if evidence.unanswered:
+        lines.append(f"  {evidence.unanswered} windows of the newest draw have no vote")
     lines += [f"  left aside: {count} {why}" for why, count in evidence.aside.items()]
     if promise.recipe.combine is not None:
         terms = " ".join(f"{weight:+.3g} · {name}" for name, weight in promise.recipe.combine.weights.items())

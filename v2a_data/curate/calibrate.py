@@ -22,6 +22,7 @@ from hashlib import sha256
 
 import numpy as np
 
+from v2a_data.curate.combine import fit_combination
 from v2a_data.curate.intervals import (
     allowed_errors,
     at_most,
@@ -32,7 +33,7 @@ from v2a_data.curate.intervals import (
 )
 from v2a_data.curate.rules import Rules
 from v2a_data.curate.thresholds import LEVELS, Curve, Threshold, fit_curve, moved, thresholds
-from v2a_data.recipe import RIGHT
+from v2a_data.recipe import RIGHT, CombineSection
 
 CHOOSING_SHARE = 0.3
 _SPENT = 0.8
@@ -162,6 +163,13 @@ def fit(learn: Judged, rules: Rules) -> dict[Threshold, Curve]:
         if curve is not None:
             curves[item] = curve
     return curves
+
+
+def combination(judged: Judged, rules: Rules) -> CombineSection | None:
+    """The scores on which the votes tell something, combined on the part for choosing; null where they tell too little
+    to combine any."""
+    learn = judged.take(np.asarray([choosing(str(video)) for video in judged.videos], dtype=bool))
+    return fit_combination(learn.columns, learn.right, [item.field for item in fit(learn, rules)])
 
 
 def keeps(columns: Mapping[str, np.ndarray], rules: Rules, values: Mapping[Threshold, float]) -> np.ndarray:

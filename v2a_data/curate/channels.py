@@ -2,21 +2,30 @@
 
 from collections import defaultdict
 
-from v2a_data.curate.clips import strength
-from v2a_data.curate.duplicates import drop
+from v2a_data.curate.clips import drop, strength
 from v2a_data.ledger import Ledger, Row
 from v2a_data.recipe import Recipe
 
 
 def cap_channels(ledger: Ledger, recipe: Recipe) -> int:
-    """Drop the kept clips of a channel above `clips.max_per_channel`; returns how many.
+    """Drop the kept clips of a channel above `clips.max_per_channel`; returns how many."""
+    found = above_cap(ledger, recipe)
+    with ledger.transaction():
+        for clip_id in found:
+            reason = {"condition": f"at most {recipe.clips.max_per_channel} per channel"}
+            drop(ledger, recipe.hash, clip_id, reason)
+    return len(found)
+
+
+def above_cap(ledger: Ledger, recipe: Recipe) -> list[str]:
+    """The kept clips of channels above `clips.max_per_channel`.
 
     Those that have a split stay, then those with the highest mean of min(seen, heard). Videos whose channel is not
     known are left alone.
     """
     most = recipe.clips.max_per_channel
     if most is None:
-        return 0
+        return []
     sql = (
         "SELECT h.channel, c.clip_id, c.video_id, c.start_s, c.stop_s, s.split FROM clips c "
         "JOIN channels h USING (video_id) LEFT JOIN splits s USING (clip_id) "
@@ -25,14 +34,8 @@ def cap_channels(ledger: Ledger, recipe: Recipe) -> int:
     channels: dict[str, list[Row]] = defaultdict(list)
     for row in ledger.rows(sql, (recipe.hash,)):
         channels[row["channel"]].append(row)
-    dropped = 0
-    with ledger.transaction():
-        for rows in channels.values():
-            for row in _ranked(ledger, recipe.hash, rows)[most:] if len(rows) > most else []:
-                if row["split"] is None:
-                    drop(ledger, recipe.hash, row["clip_id"], {"condition": f"at most {most} per channel"})
-                    dropped += 1
-    return dropped
+    ranked = [_ranked(ledger, recipe.hash, rows) for rows in channels.values() if len(rows) > most]
+    return [row["clip_id"] for rows in ranked for row in rows[most:] if row["split"] is None]
 
 
 def _ranked(ledger: Ledger, recipe_hash: str, rows: list[Row]) -> list[Row]:

@@ -68,8 +68,7 @@ def _video_rows(ledger: Ledger, video: Row, recipe: Recipe) -> list[dict[str, An
     probe = Probe.from_json(json.loads(video["probe"]))
     label = label_of(recipe, json.loads(video["labels"]))
     base = {"video_id": video["video_id"], "recipe_hash": recipe.hash, "label": label}
-    rules = dataclasses.replace(recipe.clips, seconds=recipe.clips.seconds_of(label))
-    spans = list(lay(stretches, rules, probe.picture.fps))
+    spans = lay(stretches, recipe.clips, label, probe.picture.fps)
     return [{**base, "clip_id": clip_id(video["video_id"], span["start_s"]), **span} for span in spans]
 
 
@@ -77,13 +76,14 @@ def _stretch(row: Row) -> Stretch:
     return Stretch(row["start_s"], row["stop_s"], row["mark"], json.loads(row["reasons"]), json.loads(row["strengths"]))
 
 
-def lay(stretches: Sequence[Stretch], rules: ClipsSection, source_fps: float) -> Iterator[dict[str, Any]]:
-    """Spans with verdicts for one video: every second of every stretch ends in exactly one of them.
+def lay(stretches: Sequence[Stretch], rules: ClipsSection, label: str, source_fps: float) -> Iterator[dict[str, Any]]:
+    """Spans with verdicts for one video, judged by `label`: every second of every stretch ends in exactly one of them.
 
-    `fixed`: clips of `seconds` back to back from a stretch's start; `natural`: a stretch as it is,
+    `fixed`: clips of the label's length back to back from a stretch's start; `natural`: a stretch as it is,
     long ones in equal parts. What is left over, and what is above `max_per_video`, is dropped with
     that as its reason. Dropped stretches stay whole.
     """
+    rules = dataclasses.replace(rules, seconds=rules.seconds_of(label))
     too_slow = rules.min_source_fps is not None and source_fps < rules.min_source_fps - 0.01
     clips, rest = [], []
     for stretch in stretches:
@@ -153,3 +153,12 @@ def strength(ledger: Ledger, recipe_hash: str, video_id: str, start_s: float, st
     for row in ledger.rows(sql, (video_id, recipe_hash, start_s, start_s)):
         return _strength(_stretch(row), start_s, stop_s)
     return 0.0
+
+
+def drop(ledger: Ledger, recipe_hash: str, clip_id: str, reason: dict[str, Any]) -> None:
+    """Turn a kept clip into a dropped one, the reason beside those it has."""
+    ledger.execute(
+        "UPDATE clips SET verdict = 'drop', reasons = json_insert(reasons, '$[#]', json(?)) "
+        "WHERE clip_id = ? AND recipe_hash = ? AND verdict = 'keep'",
+        (json.dumps(reason, sort_keys=True, separators=(",", ":")), clip_id, recipe_hash),
+    )

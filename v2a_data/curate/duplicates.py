@@ -4,7 +4,8 @@ Videos are the same by the bytes of their files, or by the picture or the sound 
 the same as what follows from the clips alone, not from workers or the order in which videos came. Groups whose clips
 have splits stand: they keep their ids, and their kept clips stay. A new video that would join groups of two splits is
 dropped. Clips of one video are one group by its id, and never duplicates of each other: a scene that hardly changes
-is not the same clip again.
+is not the same clip again. A clip that the cap per channel leaves room for is better than one that it does not, so that
+no clip is dropped for one that is not there in the end.
 """
 
 import json
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from v2a_data import schema
-from v2a_data.curate.clips import strength
+from v2a_data.curate.channels import above_cap
+from v2a_data.curate.clips import drop, strength
 from v2a_data.curate.similar import PICTURE, SOUND, Hashes, Union, same
 from v2a_data.ledger import Ledger
 from v2a_data.media.fingerprint import CROPS, VERSION
@@ -76,7 +78,7 @@ def group_clips(ledger: Ledger, recipe: Recipe) -> Grouped:
     alike = _alike(ledger, clips)
     groups, between = _groups(ledger, clips, alike.videos, leaky=recipe.splits.by == "within_video")
     left = [clip for clip in clips if clip.video_id not in between and clip.verdict == "keep"]
-    losers = _losers(ledger, recipe.hash, left, alike) if recipe.duplicates.keep == "best" else {}
+    losers = _losers(ledger, recipe, left, alike) if recipe.duplicates.keep == "best" else {}
     drops = {clip.clip_id: {"condition": ONE_SPLIT} for clip in clips if clip.video_id in between}
     drops |= losers
     with ledger.transaction():
@@ -85,15 +87,6 @@ def group_clips(ledger: Ledger, recipe: Recipe) -> Grouped:
         for clip_id, reason in sorted(drops.items()):
             drop(ledger, recipe.hash, clip_id, reason)
     return Grouped(len(rows), len(losers), len(drops) - len(losers))
-
-
-def drop(ledger: Ledger, recipe_hash: str, clip_id: str, reason: dict[str, Any]) -> None:
-    """Turn a kept clip into a dropped one, the reason beside those it has."""
-    ledger.execute(
-        "UPDATE clips SET verdict = 'drop', reasons = json_insert(reasons, '$[#]', json(?)) "
-        "WHERE clip_id = ? AND recipe_hash = ? AND verdict = 'keep'",
-        (json.dumps(reason, sort_keys=True, separators=(",", ":")), clip_id, recipe_hash),
-    )
 
 
 def _clips(ledger: Ledger, recipe_hash: str) -> list[_Clip]:
@@ -172,11 +165,13 @@ def _groups(ledger: Ledger, clips: list[_Clip], videos: Union, *, leaky: bool) -
     return groups, between
 
 
-def _losers(ledger: Ledger, recipe_hash: str, clips: list[_Clip], alike: _Alike) -> dict[str, dict[str, Any]]:
+def _losers(ledger: Ledger, recipe: Recipe, clips: list[_Clip], alike: _Alike) -> dict[str, dict[str, Any]]:
     """Clips that are the same as a better one that stays, each with its reason."""
     among = {clip.clip_id: clip for clip in clips}
     in_question = [clip for clip in clips if any(other in among for other in alike.of.get(clip.clip_id, ()))]
-    merits = {clip.clip_id: _merit(ledger, recipe_hash, clip) for clip in in_question}
+    # Whoever is below the cap among all clips is below it among those that are left.
+    above = set(above_cap(ledger, recipe))
+    merits = {clip.clip_id: _merit(ledger, recipe.hash, clip, above=clip.clip_id in above) for clip in in_question}
     kept: set[str] = set()
     losers: dict[str, dict[str, Any]] = {}
     for clip in sorted(in_question, key=lambda clip: merits[clip.clip_id]):
@@ -189,12 +184,14 @@ def _losers(ledger: Ledger, recipe_hash: str, clips: list[_Clip], alike: _Alike)
     return losers
 
 
-def _merit(ledger: Ledger, recipe_hash: str, clip: _Clip) -> tuple[bool, int, float, str]:
-    """What clips are ordered by, best first: standing ones, lines of the source, mean strength, id."""
+def _merit(ledger: Ledger, recipe_hash: str, clip: _Clip, *, above: bool) -> tuple[bool, bool, int, float, str]:
+    """What clips are ordered by, best first: standing ones, those not above the cap of their channel, lines of the
+    source, mean strength, id."""
     lines = "SELECT MIN(json_extract(probe, '$.picture.width'), json_extract(probe, '$.picture.height')) FROM media "
     tall = int(ledger.value(f"{lines} WHERE video_id = ?", (clip.video_id,)) or 0)
     return (
         not clip.stands,
+        above,
         -tall,
         -strength(ledger, recipe_hash, clip.video_id, clip.start_s, clip.stop_s),
         clip.clip_id,

@@ -14,6 +14,9 @@ from v2a_data.scorers import SCORERS
 from v2a_data.scores import read_scores
 from v2a_data.workspace import Workspace
 
+# The column of score tables that says which moment decided.
+_EVIDENCE = "evidence_s"
+
 
 def explain_clip(workspace: Workspace, recipe: Recipe, clip_id: str) -> dict[str, Any] | None:
     """Scores, rules and reasons of one clip; null where it does not exist under this recipe."""
@@ -42,7 +45,7 @@ def explain_clip(workspace: Workspace, recipe: Recipe, clip_id: str) -> dict[str
         )
     if windows:
         header = list(windows[0])
-        lines += ["", table(header, [[_show(row[key]) for key in header] for row in windows])]
+        lines += ["", table(header, [[_cell(key, row[key]) for key in header] for row in windows])]
     sample = workspace.ledger.rows("SELECT * FROM samples WHERE clip_id = ?", (clip_id,))
     if sample:
         lines += ["", _sample_line(dict(sample[0]))]
@@ -80,16 +83,21 @@ def explain_video(workspace: Workspace, recipe: Recipe, video_id: str) -> dict[s
 def _windows(
     workspace: Workspace, recipe: Recipe, video_id: str, start_s: float, stop_s: float
 ) -> list[dict[str, Any]]:
+    """Scores and rules of each window, and the time that decided, in s of the video, of every scorer that names one."""
     specs = {spec.name: spec.hash for spec in scorer_specs(recipe)}
     scores = read_scores(workspace.ledger, workspace.root, specs, [video_id]).get(video_id, {})
     starts = scores.get("start_s", np.zeros(0))
     columns = window_columns(recipe, scores, len(starts))
     truths = recipe_rules(recipe).evaluate(columns, len(starts))
+    inside = np.flatnonzero((starts >= start_s - 1e-6) & (starts + WINDOW_S <= stop_s + 1e-6))
+    decided = {name: scores[name] for scorer in specs if (name := f"{scorer}.{_EVIDENCE}") in scores}
+    decided = {name: times for name, times in decided.items() if not np.isnan(times[inside]).all()}
     rows = []
-    for i in np.flatnonzero((starts >= start_s - 1e-6) & (starts + WINDOW_S <= stop_s + 1e-6)):
+    for i in inside:
         row: dict[str, Any] = {"start_s": float(starts[i])}
         row |= {name: None if np.isnan(values[i]) else round(float(values[i]), 4) for name, values in columns.items()}
         row |= {name: None if truth.unknown[i] else bool(truth.true[i]) for name, truth in truths.items()}
+        row |= {name: None if np.isnan(times[i]) else round(float(times[i]), 3) for name, times in decided.items()}
         rows.append(row)
     return rows
 
@@ -108,6 +116,12 @@ def _reason(reason: dict[str, Any]) -> str:
     for key in ("kept", "by", "video", "file"):
         words += f", {key} {reason[key]}" if key in reason else ""
     return words
+
+
+def _cell(name: str, value: Any) -> str:
+    """A cell of the table of windows; times keep their fractions, however late."""
+    is_time = isinstance(value, float) and name.endswith(("start_s", _EVIDENCE))
+    return f"{value:.2f}" if is_time else _show(value)
 
 
 def _show(value: Any) -> str:

@@ -6,9 +6,10 @@ and hashes of files alone. What one side does not have cannot be compared, and i
 
 import hashlib
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ class Item:
     sha256: str | None = None
     prints: Prints | None = None
 
+    @property
+    def place(self) -> tuple[int, str]:
+        return self.side, self.key
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -58,6 +63,25 @@ class Overlap:
     right: int
     pairs: int
     examples: list[tuple[str, str]]
+
+
+@dataclass
+class _Found:
+    """An overlap that is being counted."""
+
+    left: set[tuple[int, str]] = field(default_factory=set)
+    right: set[tuple[int, str]] = field(default_factory=set)
+    pairs: int = 0
+    examples: list[tuple[str, str]] = field(default_factory=list)
+
+    def show(self, pairs: Iterator[tuple[Item, Item]]) -> None:
+        """Take of some pairs as many as examples are wanted."""
+        room = _EXAMPLES - len(self.examples)
+        self.examples += [(a.key, b.key) for a, b in islice(pairs, room)]
+
+    @property
+    def overlap(self) -> Overlap:
+        return Overlap(len(self.left), len(self.right), self.pairs, sorted(self.examples))
 
 
 @dataclass
@@ -177,32 +201,54 @@ def _prints(file: Path, duration_s: float, scratch: Path) -> tuple[Prints, str |
 
 
 def _across(items: Sequence[Item], name: Callable[[Item], str | None]) -> Overlap:
-    """Clips that have the same name on different sides."""
+    """Clips that have the same name on different sides; counted per name and side, as one video can have very many."""
     by_name: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_name[str(name(item))].append(item)
-    pairs = ((a, b) for same_name in by_name.values() for a, b in _pairs(same_name))
-    return _overlap(pairs)
+    found = _Found()
+    for group in by_name.values():
+        sizes = Counter(item.side for item in group)
+        found.left.update(item.place for item in group if item.side < max(sizes))
+        found.right.update(item.place for item in group if item.side > min(sizes))
+        found.pairs += (len(group) ** 2 - sum(size**2 for size in sizes.values())) // 2
+        for low, high in combinations(_by_side(group).values(), 2):
+            found.show((a, b) for a in low for b in high)
+    return found.overlap
 
 
 def _in_time(items: Sequence[Item]) -> Overlap:
+    """Clips of the same seconds of one video on different sides."""
     by_video: dict[str, list[Item]] = defaultdict(list)
     for item in items:
-        by_video[item.video_id].append(item)
-    return _overlap(
-        (a, b)
-        for clips in by_video.values()
-        for a, b in _pairs(clips)
-        if min(a.stop_s, b.stop_s) > max(a.start_s, b.start_s)
-    )
+        if item.stop_s > item.start_s:
+            by_video[item.video_id].append(item)
+    found = _Found()
+    for group in by_video.values():
+        for low, high in combinations(_by_side(group).values(), 2):
+            low_hits, high_hits = _hits(low, high), _hits(high, low)
+            found.left.update(item.place for item, hits in zip(low, low_hits, strict=True) if hits)
+            found.right.update(item.place for item, hits in zip(high, high_hits, strict=True) if hits)
+            found.pairs += sum(low_hits)
+            met = (item for item, hits in zip(low, low_hits, strict=True) if hits)
+            found.show((a, b) for a in met for b in high if min(a.stop_s, b.stop_s) > max(a.start_s, b.start_s))
+    return found.overlap
 
 
-def _pairs(items: Sequence[Item]) -> Iterator[tuple[Item, Item]]:
-    """Each two of different sides, the lower side first."""
-    for a in items:
-        for b in items:
-            if a.side < b.side:
-                yield a, b
+def _by_side(items: Sequence[Item]) -> dict[int, list[Item]]:
+    """Clips by side, the lowest first."""
+    sides: dict[int, list[Item]] = {}
+    for item in sorted(items, key=lambda item: item.side):
+        sides.setdefault(item.side, []).append(item)
+    return sides
+
+
+def _hits(clips: Sequence[Item], others: Sequence[Item]) -> list[int]:
+    """How many of `others` each clip shares time with: those begun before its end, less those over by its start."""
+    starts, stops = (np.sort([getattr(other, name) for other in others]) for name in ("start_s", "stop_s"))
+    begun = np.searchsorted(starts, [clip.stop_s for clip in clips], side="left")
+    over = np.searchsorted(stops, [clip.start_s for clip in clips], side="right")
+    hits: list[int] = (begun - over).tolist()
+    return hits
 
 
 def _alike(items: Sequence[Item], kind: str, rules: Any) -> Overlap:
@@ -213,14 +259,10 @@ def _alike(items: Sequence[Item], kind: str, rules: Any) -> Overlap:
 
 
 def _overlap(pairs: Iterator[tuple[Item, Item]]) -> Overlap:
-    left: set[tuple[int, str]] = set()
-    right: set[tuple[int, str]] = set()
-    count = 0
-    examples: list[tuple[str, str]] = []
+    found = _Found()
     for a, b in pairs:
-        left.add((a.side, a.key))
-        right.add((b.side, b.key))
-        count += 1
-        if len(examples) < _EXAMPLES:
-            examples.append((a.key, b.key))
-    return Overlap(len(left), len(right), count, sorted(examples))
+        found.left.add(a.place)
+        found.right.add(b.place)
+        found.pairs += 1
+        found.show(iter([(a, b)]))
+    return found.overlap

@@ -16,20 +16,22 @@ from v2a_data.curate.calibrate import (
     allowed_confounders,
     choose_and_test,
     choosing,
-    fit,
+    combination,
     right_windows,
     share_of,
 )
 from v2a_data.curate.clips import Stretch, lay
-from v2a_data.curate.combine import combined, combined_rules, fit_combination
+from v2a_data.curate.combine import combined, combined_rules
 from v2a_data.curate.rules import Rules
+from v2a_data.curate.score import label_of
 from v2a_data.curate.stretches import recipe_rules, runs, window_marks, window_strengths
 from v2a_data.curate.thresholds import rewritten, thresholds
 from v2a_data.errors import NothingError, UsageError
 from v2a_data.ledger import Ledger
+from v2a_data.media.probe import Probe
 from v2a_data.recipe import RIGHT, CalibrationSection, Recipe, digest
 from v2a_data.review.grid import Grid
-from v2a_data.review.sample import scored_windows
+from v2a_data.review.sample import answered_draw, scored_windows
 from v2a_data.review.votes import Vote, load_votes
 from v2a_data.schema import WINDOW_S
 from v2a_data.scorers import SCORERS
@@ -40,13 +42,17 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Evidence:
-    """The votes that count: windows `keys` as `judged`, the hash of the votes, and what was left aside and why."""
+    """The votes that count: windows `keys` as `judged`, the hash of the votes, and what was left aside and why.
+
+    `unanswered` is how many windows of the newest draw, if there is one, nobody voted on.
+    """
 
     keys: list[Key]
     judged: Judged
     votes: int
     votes_sha256: str
     drawn: bool
+    unanswered: int
     aside: dict[str, int]
 
 
@@ -62,7 +68,8 @@ class Promise:
 
 
 def ask(workspace: Workspace, recipe: Recipe, precision: float, confidence: float, *, combine: bool = False) -> Promise:
-    """Choose thresholds for a precision at a confidence, test them once, and note in the ledger that it was asked.
+    """Choose an order of thresholds for a precision at a confidence, test them in it until one fails, and note in the
+    ledger that it was asked.
 
     With `combine` the scores are combined first, on the part for choosing. The same question on the same votes has the
     same answer and costs nothing. Raises `NothingError` without votes on scored windows, `UsageError` where the recipe
@@ -100,11 +107,10 @@ def _combine(recipe: Recipe, rules: Rules, evidence: Evidence) -> tuple[Recipe, 
             f"recipe {recipe.name} combines its scores already", hint="without --combine the threshold on it is moved"
         )
     judged = evidence.judged
-    learn = judged.take(np.asarray([choosing(str(video)) for video in judged.videos], dtype=bool))
-    fields = [item.field for item in fit(learn, rules)]
-    section = fit_combination(learn.columns, learn.right, fields)
+    section = combination(judged, rules)
     if section is None:
-        raise UsageError(f"recipe {recipe.name}: the votes do not tell how to combine {', '.join(fields)}")
+        names = ", ".join(dict.fromkeys(item.field for item in thresholds(rules)))
+        raise UsageError(f"recipe {recipe.name}: the votes do not tell how to combine {names}")
     new = dataclasses.replace(recipe, combine=section, rules=combined_rules(recipe.rules), calibration=None)
     columns = {**judged.columns, RIGHT: combined(section, judged.columns)}
     return new, dataclasses.replace(evidence, judged=dataclasses.replace(judged, columns=columns))
@@ -116,22 +122,24 @@ def _number(ledger: Ledger, about: str) -> int:
 
 
 def gather(workspace: Workspace, recipe: Recipe, rules: Rules) -> Evidence:
-    """The votes that count, one judgement per window. Where windows were drawn, only votes on those count."""
+    """The votes that count, one judgement per window. Where windows were drawn, only votes on those count.
+
+    Raises `NothingError` where there are too few, `UsageError` where too many drawn windows have none.
+    """
     grid, votes, aside = Grid(workspace.ledger, recipe), load_votes(workspace.ledger), defaultdict[str, int](int)
-    weights = {(row[0], row[1]): row[2] for row in
-               workspace.ledger.rows("SELECT video_id, window_index, weight FROM asked")}  # fmt: skip
-    drawn = any((vote.video_id, vote.window_index) in weights for vote in votes)
     by_window: dict[Key, list[Vote]] = defaultdict(list)
     for vote in votes:
-        key = (vote.video_id, vote.window_index)
         if vote.video_id not in grid or grid.label(vote.video_id) != vote.label:
             aside["about another label"] += 1
         elif vote.topic_alone:
             aside["on the topic alone"] += 1
-        elif drawn and key not in weights:
-            aside["on windows that were not drawn"] += 1
         else:
-            by_window[key].append(vote)
+            by_window[vote.video_id, vote.window_index].append(vote)
+    draw = answered_draw(workspace.ledger, by_window)
+    weights = draw.weights if draw else {}
+    for key in [key for key in by_window if draw and key not in weights]:
+        why = "of a larger draw that is not answered yet" if draw and key in draw.newest else "that were not drawn"
+        aside[f"on windows {why}"] += len(by_window.pop(key))
     scored, columns = scored_windows(workspace, recipe, sorted({video_id for video_id, _ in by_window}))
     place = {key: i for i, key in enumerate(scored)}
     keys = sorted(key for key in by_window if key in place)
@@ -149,7 +157,9 @@ def gather(workspace: Workspace, recipe: Recipe, rules: Rules) -> Evidence:
     aspects = {item.aspect for item in thresholds(rules)} | set(_combined(recipe))
     judged = _judged(keys, by_window, chosen, aspects - {"seen", "heard", RIGHT}, allowed, weights)
     said = [[*key, v.rater, v.seen, v.heard, v.confounders, weights.get(key)] for key in keys for v in by_window[key]]
-    return Evidence(keys, judged, len(counted), digest(said), drawn, {k: n for k, n in aside.items() if n})
+    left = {why: count for why, count in aside.items() if count}
+    unanswered = draw.unanswered if draw else 0
+    return Evidence(keys, judged, len(counted), digest(said), draw is not None, unanswered, left)
 
 
 def _judged(
@@ -242,8 +252,10 @@ def _kept_clips(
         Stretch(first * WINDOW_S, last * WINDOW_S, marks[first], [], strengths[first:last])
         for first, last in runs(marks)
     ]
-    probe = json.loads(workspace.ledger.value("SELECT probe FROM media WHERE video_id = ?", (video_id,)))
-    spans = lay(stretches, new.clips, probe["picture"]["fps"])
+    sql = "SELECT v.labels, m.probe FROM videos v JOIN media m USING (video_id) WHERE video_id = ?"
+    ((labels, probe),) = workspace.ledger.rows(sql, (video_id,))
+    label = label_of(new, json.loads(labels))
+    spans = lay(stretches, new.clips, label, Probe.from_json(json.loads(probe)).picture.fps)
     return [
         (round(span["start_s"] / WINDOW_S), round(span["stop_s"] / WINDOW_S))
         for span in spans

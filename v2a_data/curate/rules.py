@@ -17,6 +17,8 @@ import numpy as np
 from v2a_data.errors import UsageError, nearest
 
 _MAX_EXPRESSION = 2000
+# Whatever walks an expression later, by recursion, has room for so many levels.
+_MAX_DEPTH = 100
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: np.less,
     ast.LtE: np.less_equal,
@@ -163,11 +165,22 @@ def parse_rules(rules: Mapping[str, str], fields: Iterable[str], *, where: str) 
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise UsageError(f"{where}.{name}: {text!r} is not an expression: {error}") from None
     for name, node in nodes.items():
+        if _depth(node) > _MAX_DEPTH:
+            raise UsageError(f"{where}.{name}: nested more than {_MAX_DEPTH} deep")
         _check(node, known_fields, nodes, f"{where}.{name}")
     ordered = _ordered(nodes, where)
     if nodes and "keep" not in nodes:
         raise UsageError(f"{where}: one rule must be called 'keep'")
     return Rules({name: nodes[name] for name in ordered})
+
+
+def _depth(node: ast.AST) -> int:
+    """How many levels an expression has."""
+    level, depth = [node], 0
+    while level:
+        level = [child for item in level for child in ast.iter_child_nodes(item)]
+        depth += 1
+    return depth
 
 
 def _check(node: ast.expr, fields: set[str], rules: Mapping[str, ast.expr], where: str) -> None:
@@ -197,6 +210,10 @@ def _check_value(node: ast.expr, fields: set[str], where: str) -> None:
         node = node.operand
     if not (isinstance(node, ast.Constant) and type(node.value) in (int, float)):
         raise UsageError(f"{where}: {ast.unparse(node)!r} is neither a score nor a number")
+    try:
+        _number(node)
+    except OverflowError:
+        raise UsageError(f"{where}: a number is too large") from None
 
 
 def _ordered(nodes: Mapping[str, ast.expr], where: str) -> list[str]:

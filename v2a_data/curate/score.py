@@ -124,11 +124,12 @@ def _same_measures(ledger: Ledger, recipe: Recipe, specs: Sequence[ScorerSpec]) 
         with ledger.transaction():
             ledger.set_meta(key, json.dumps(now, sort_keys=True))
     elif before != now:
-        changed = ", ".join(sorted(name for name in now if before.get(name) != now[name]))
+        changed = sorted(name for name in now if before.get(name) != now[name])
+        pinned = [f"--set scorers.{name}.sha256=…" for name in changed if hasattr(recipe.scorers[name], "sha256")]
         raise UsageError(
-            f"{changed}: the scorer or its model file is another one than this dataset was judged with",
-            hint="put the old one back, judge again in another workspace (-w), or pin the new model: "
-            "--set scorers.NAME.sha256=… --force",
+            f"{', '.join(changed)}: the scorer or its file is another one than this dataset was judged with",
+            hint="put the old one back, or judge again in another workspace (-w)"
+            + (f", or pin the new model: {' '.join(pinned)} --force" if pinned else ""),
         )
 
 

@@ -10,11 +10,13 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 from v2a_data import schema
+from v2a_data.console import Console
 from v2a_data.curate.channels import cap_channels
-from v2a_data.curate.duplicates import drop
+from v2a_data.curate.clips import drop
 from v2a_data.curate.exclusions import read_exclusions
 from v2a_data.curate.similar import Union
 from v2a_data.curate.within_video import GAP, TimedClip, cut_in_time
+from v2a_data.errors import UsageError
 from v2a_data.ledger import Ledger
 from v2a_data.recipe import Recipe, SplitsSection
 
@@ -32,7 +34,8 @@ def group_number(seed: int, group_id: str) -> float:
 def split_clips(ledger: Ledger, recipe: Recipe) -> Counter[str]:
     """Give each kept clip without a split one; returns the sizes of all splits of this recipe.
 
-    Raises `UsageError` for an exclusion list that cannot be read.
+    Raises `UsageError` for an exclusion list that cannot be read, and where splits by groups would have to keep a
+    group that was split within videos before.
     """
     _exclude(ledger, recipe)
     cap_channels(ledger, recipe)
@@ -45,6 +48,22 @@ def split_clips(ledger: Ledger, recipe: Recipe) -> Counter[str]:
         "WHERE c.recipe_hash = ? AND c.verdict = 'keep' GROUP BY 1"
     )
     return Counter({row[0]: row[1] for row in ledger.rows(sql, (recipe.hash,))})
+
+
+def alarm(ledger: Ledger, recipe: Recipe, console: Console) -> None:
+    """Say which labels have kept clips and none to train on, where the recipe leaves any for that."""
+    parts = recipe.splits.validation, recipe.splits.test
+    if sum(part for part in parts if isinstance(part, float)) >= 1:
+        return
+    sql = (
+        "SELECT c.label, COUNT(*) FROM clips c JOIN splits s USING (clip_id) WHERE c.recipe_hash = ? "
+        "AND c.verdict = 'keep' GROUP BY 1 HAVING SUM(s.split = 'train') = 0 ORDER BY 1"
+    )
+    for label, count in ledger.each(sql, (recipe.hash,)):
+        console.warn(
+            f"{label!r} has no clip to train on: all of its {count} went to test and validation "
+            f"(splits.test = {parts[1]}, splits.validation = {parts[0]})"
+        )
 
 
 def _exclude(ledger: Ledger, recipe: Recipe) -> None:
@@ -74,11 +93,9 @@ def _split_groups(ledger: Ledger, recipe: Recipe) -> None:
         "SELECT c.clip_id, c.label, g.group_id, s.split FROM clips c JOIN groups g USING (clip_id) "
         "LEFT JOIN splits s USING (clip_id) WHERE c.recipe_hash = ? AND c.verdict = 'keep' ORDER BY c.clip_id"
     )
+    check_groups(ledger, recipe)
     rows = ledger.rows(sql, (recipe.hash,))
-    standing = {
-        row[0]: row[1]
-        for row in ledger.rows("SELECT DISTINCT g.group_id, s.split FROM groups g JOIN splits s USING (clip_id)")
-    }
+    standing = _standing(ledger)
     units = _units(ledger)
     fixed = {units.find(group): split for group, split in sorted(standing.items(), reverse=True)}
     clips: dict[str, list[str]] = defaultdict(list)
@@ -92,6 +109,33 @@ def _split_groups(ledger: Ledger, recipe: Recipe) -> None:
     ]
     with ledger.transaction():
         ledger.insert(schema.SPLITS, new)
+
+
+def check_groups(ledger: Ledger, recipe: Recipe) -> None:
+    """Raise `UsageError` where splits are by groups and a group of kept clips has several: those within videos stand,
+    and the dataset would leak without saying so."""
+    if recipe.leaky:
+        return
+    sql = (
+        "SELECT t.group_id FROM (SELECT g.group_id FROM groups g JOIN splits s USING (clip_id) GROUP BY 1 "
+        "HAVING COUNT(DISTINCT s.split) > 1) t WHERE EXISTS (SELECT 1 FROM groups k JOIN clips c USING (clip_id) "
+        "WHERE k.group_id = t.group_id AND c.recipe_hash = ? AND c.verdict = 'keep') ORDER BY 1"
+    )
+    torn = [row[0] for row in ledger.each(sql, (recipe.hash,))]
+    if torn:
+        raise UsageError(
+            f"{len(torn)} groups were split within videos, {torn[0]} for one: with splits by groups they would leak",
+            hint="go on with splits.by = 'within_video' (curate --force), or use a new workspace (-w)",
+        )
+
+
+def _standing(ledger: Ledger) -> dict[str, str]:
+    """The split of each group that has one; what was split within videos, and is not kept any more, counts for none."""
+    sql = (
+        "SELECT g.group_id, MIN(s.split) FROM groups g JOIN splits s USING (clip_id) GROUP BY 1 "
+        "HAVING COUNT(DISTINCT s.split) = 1"
+    )
+    return {row[0]: row[1] for row in ledger.each(sql)}
 
 
 def _units(ledger: Ledger) -> Union:

@@ -9,7 +9,7 @@ from v2a_data.curate.clips import lay_clips
 from v2a_data.curate.duplicates import group_clips
 from v2a_data.curate.fingerprints import measure
 from v2a_data.curate.score import score
-from v2a_data.curate.splits import split_clips
+from v2a_data.curate.splits import alarm, split_clips
 from v2a_data.curate.stretches import mark
 from v2a_data.engine import Engine
 from v2a_data.errors import NothingError
@@ -67,6 +67,7 @@ def curate(
         result.duplicates = grouped.worse + grouped.between
     if "splits" in wanted:
         result.splits = split_clips(ledger, recipe)
+        alarm(ledger, recipe, console)
     result.verdicts, result.seconds = verdicts(workspace, recipe)
     result.undecided = undecided(workspace, recipe)
     result.reasons = drop_reasons(workspace, recipe)

@@ -132,13 +132,13 @@ def window_columns(recipe: Recipe, scores: Mapping[str, np.ndarray], windows: in
 
 
 def window_marks(rules: Rules, columns: Mapping[str, np.ndarray], windows: int) -> list[str]:
-    """keep, review or drop per window: keep where the rule holds, review where the rule `review`
-    holds or `keep` cannot be decided."""
+    """keep, review or drop per window: keep where the rule holds; review where `keep` cannot be decided, or the rule
+    `review` holds or cannot be decided."""
     if not rules.nodes:
         return ["keep"] * windows
     truths = rules.evaluate(columns, windows)
     keep = truths["keep"]
-    review = keep.unknown | (truths["review"].true if "review" in truths else False)
+    review = keep.unknown | (~truths["review"].false if "review" in truths else False)
     return np.where(keep.true, "keep", np.where(review, "review", "drop")).tolist()
 
 

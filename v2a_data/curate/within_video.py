@@ -4,7 +4,7 @@ Train and test show the same things in the same light: figures on such a test sa
 and card of a dataset split this way say so.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,24 +29,32 @@ class TimedClip:
 def cut_in_time(clips: Sequence[TimedClip], rules: SplitsSection) -> dict[str, str]:
     """Split by clip id; clips in a gap are absent. A video that has splits keeps their borders.
 
-    Shares are of each video's clips. A number is of each label's, shared out over its videos by their clips.
+    Shares are of each video's clips. A number is of each label's: what videos with splits lack of it is shared out over
+    the others by their clips.
     """
     by_label: dict[str, dict[str, list[TimedClip]]] = defaultdict(lambda: defaultdict(list))
     for clip in sorted(clips, key=lambda clip: (clip.video_id, clip.start_s)):
         by_label[clip.label][clip.video_id].append(clip)
     chosen: dict[str, str] = {}
     for videos in by_label.values():
-        total = sum(map(len, videos.values()))
-        before = 0
+        new = [ordered for ordered in videos.values() if not any(clip.split for clip in ordered)]
         for ordered in videos.values():
+            chosen |= _inside_borders(ordered)
+        have = Counter(chosen.get(clip.clip_id) for ordered in videos.values() for clip in ordered)
+        total = sum(map(len, new))
+        wanted = _lacking(rules.validation, have["validation"]), _lacking(rules.test, have["test"])
+        before = 0
+        for ordered in new:
             after = before + len(ordered)
-            if any(clip.split for clip in ordered):
-                chosen |= _inside_borders(ordered)
-            else:
-                counts = [_part(wanted, before, after, total) for wanted in (rules.validation, rules.test)]
-                chosen |= _cut(ordered, counts[0], counts[1], rules.gap_s)
+            counts = [_part(number, before, after, total) for number in wanted]
+            chosen |= _cut(ordered, counts[0], counts[1], rules.gap_s)
             before = after
     return chosen
+
+
+def _lacking(wanted: float | int, have: int) -> float | int:
+    """What is left of a number; a share stays one."""
+    return wanted if isinstance(wanted, float) else max(0, wanted - have)
 
 
 def _part(wanted: float | int, before: int, after: int, total: int) -> int:

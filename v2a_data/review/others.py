@@ -2,16 +2,19 @@
 
 import csv
 import io
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from v2a_data.errors import UsageError
 from v2a_data.ids import is_youtube_id, youtube_video_id
+from v2a_data.review.files import parquet_columns, parquet_rows, read_text
 from v2a_data.review.grid import Grid
-from v2a_data.review.votes import CONFOUNDERS, Vote, read_text
+from v2a_data.review.votes import CONFOUNDERS, Vote
 from v2a_data.sources.label_tables import label_ids, youtube8m_labels
 from v2a_data.sources.youtube8m_records import read_ratings
 
@@ -67,15 +70,20 @@ def read_vggsounder(path: Path) -> tuple[dict[str, Heard], int]:
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    missing = [name for name in VGGSOUNDER_COLUMNS if name not in (reader.fieldnames or [])]
-    if missing:
-        raise UsageError(f"{path}: not a table of VGGSounder: no column {', '.join(missing)}")
-    line = reader.line_num + 1
-    for row in reader:
-        if any(row[name] is None for name in VGGSOUNDER_COLUMNS):
-            raise UsageError(f"{path}: line {line}: cells are missing")
-        yield line, row
+    try:
+        missing = [name for name in VGGSOUNDER_COLUMNS if name not in (reader.fieldnames or [])]
+        if missing:
+            raise UsageError(f"{path}: not a table of VGGSounder: no column {', '.join(missing)}")
         line = reader.line_num + 1
+        for row in reader:
+            if any(row[name] is None for name in VGGSOUNDER_COLUMNS):
+                raise UsageError(f"{path}: line {line}: cells are missing")
+            if None in row:
+                raise UsageError(f"{path}: line {line}: more cells than columns")
+            yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UsageError(f"{path}: line {reader.line_num + 1}: {error}") from None
 
 
 def vggsounder_votes(path: Path, grid: Grid) -> Others:
@@ -133,33 +141,49 @@ def rating_votes(path: Path, grid: Grid) -> Others:
 def truth_votes(path: Path, grid: Grid) -> Others:
     """Votes from `truth/windows.parquet` of a world, fetched from its folder or from its server.
 
-    A fault that fills more than half of a window disturbs; so does sound that is off by more than 0.1 s.
+    A fault that fills more than half of a window disturbs; so does sound that is off by more than 0.1 s. Raises
+    `UsageError` naming file, row and reason for what is no such table.
     """
-    import pandas as pd
-
     from v2a_data.synthetic.truth import CONFOUNDERS as FAULTS
 
     beside = path.parent / "videos.parquet"
     for file in (path, beside):
         if not file.is_file():
             raise UsageError(f"{file} does not exist", hint="give truth/windows.parquet of a world")
-    videos = pd.read_parquet(beside, columns=["video_id", "native_id", "label"])
-    here = {}
-    for own, native, label in videos.itertuples(index=False):
-        for video_id in (own, f"yt-{native}"):
-            if video_id in grid and grid.label(video_id) == label:
-                here[own] = video_id
-    windows = pd.read_parquet(path).sort_values(["video_id", "window_index"])
-    votes = []
-    for row in windows.to_dict("records"):
-        video_id = here.get(row["video_id"])
+    here: dict[str, str] = {}
+    videos = 0
+    for _, row in _truth_rows(beside, {"video_id": str, "native_id": str, "label": str}):
+        videos += 1
+        for video_id in (row["video_id"], f"yt-{row['native_id']}"):
+            if video_id in grid and grid.label(video_id) == row["label"]:
+                here[row["video_id"]] = video_id
+    columns = {"video_id": str, "start_s": float, "seen": int, "heard": int, "shift_s": float}
+    votes, windows = [], 0
+    for _, row in _truth_rows(path, {**columns, **dict.fromkeys(FAULTS, float)}):
+        windows += 1
+        video_id = here.get(row["video_id"], "")
         index = grid.index(video_id, row["start_s"]) if video_id else None
-        if video_id is not None and index is not None:
+        if index is not None:
             found = [name for name in FAULTS if row[name] > _MOST]
             if abs(row["shift_s"]) > _MOST_SHIFT_S:
                 found.append("shift")
             assert set(found) <= set(CONFOUNDERS)
-            answers = bool(row["seen"]), bool(row["heard"])
             label = grid.label(video_id)
+            answers = bool(row["seen"]), bool(row["heard"])
             votes.append(Vote(video_id, index, "truth", *answers, tuple(sorted(found)), label, blind=True))
-    return Others(votes, len(windows), len(videos) - len(here))
+    votes.sort(key=lambda vote: (vote.video_id, vote.window_index))
+    return Others(votes, windows, videos - len(here))
+
+
+def _truth_rows(path: Path, columns: Mapping[str, type]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """`(row, values)` of some columns of a truth table, rows counted from 1, each of its type."""
+    missing = [name for name in columns if name not in parquet_columns(path)]
+    if missing:
+        raise UsageError(f"{path}: not a truth table of a world: no column {', '.join(missing)}")
+    for number, row in enumerate(parquet_rows(path, list(columns)), 1):
+        for name, kind in columns.items():
+            value = row[name]
+            fits = isinstance(value, (int, float) if kind is float else kind)
+            if not fits or (kind is float and not math.isfinite(value)):
+                raise UsageError(f"{path}: row {number}, {name}: expected {kind.__name__}, got {str(value)[:40]!r}")
+        yield number, row

@@ -3,13 +3,17 @@
 Every window gets a size: 1 where the recipe keeps it now, less the further its worst score is below its threshold
 (by rank), never under 0.04. The draw is sequential Poisson sampling (Ohlsson 1998): windows with the smallest
 random number over size are taken, so that the chance of each is known, and a larger draw of the same seed holds the
-smaller one. The sheet shows no score and no weight.
+smaller one. The sheet shows no score and no weight. A draw's chances hold for its votes once all its windows, or
+nearly all, have one; until then those of the largest smaller draw that is answered are taken.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +23,7 @@ from v2a_data.curate.score import scorer_specs
 from v2a_data.curate.stretches import recipe_rules, window_columns
 from v2a_data.curate.thresholds import thresholds
 from v2a_data.errors import NothingError, UsageError
+from v2a_data.ledger import Ledger
 from v2a_data.recipe import Recipe
 from v2a_data.review.grid import Grid
 from v2a_data.review.votes import CONFOUNDERS, write_csv
@@ -33,6 +38,7 @@ HOW = f"fill in rater, seen and heard (yes, no, unsure) and what disturbs: {' '.
 _BATCH = 200
 _LEAST = 0.04
 _FALL = 4
+_MOST_UNANSWERED = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,16 @@ class Drawn:
     windows: int
     open: int
     population: int
+
+
+@dataclass(frozen=True)
+class AnsweredDraw:
+    """The draw that votes are weighed by: its windows, each with how many it stands for. `newest` are those of the
+    newest draw, and `unanswered` is how many of them have no vote."""
+
+    weights: dict[tuple[str, int], float]
+    newest: frozenset[tuple[str, int]]
+    unanswered: int
 
 
 def sizes(columns: Mapping[str, np.ndarray], rules: Rules) -> np.ndarray:
@@ -109,6 +125,7 @@ def sample(workspace: Workspace, recipe: Recipe, count: int, seed: int, sheet: P
         {"video_id": keys[i][0], "window_index": keys[i][1], "label": grid.label(keys[i][0]), "seed": seed, "weight": w}
         for i, w in zip(picked.tolist(), weights.tolist(), strict=True)
     ]
+    _remember(ledger, rows)
     voted = {(row[0], row[1]) for row in ledger.rows("SELECT video_id, window_index FROM votes")}
     asked = sorted((row["video_id"], row["window_index"]) for row in rows)
     still = [key for key in asked if key not in voted]
@@ -117,6 +134,47 @@ def sample(workspace: Workspace, recipe: Recipe, count: int, seed: int, sheet: P
         ledger.execute("DELETE FROM asked")
         ledger.insert(schema.ASKED, rows)
     return Drawn(len(rows), len(still), len(keys))
+
+
+def _remember(ledger: Ledger, rows: Sequence[dict[str, Any]]) -> None:
+    """Note in the rows of a new draw what their windows weighed in each smaller draw that it holds whole."""
+    here = {(row["video_id"], row["window_index"]) for row in rows}
+    before = [draw for draw in _draws(ledger) if len(draw) < len(rows) and here.issuperset(draw)]
+    for row in rows:
+        key = row["video_id"], row["window_index"]
+        row["earlier"] = [[len(draw), draw[key]] for draw in before if key in draw]
+
+
+def _draws(ledger: Ledger) -> list[dict[tuple[str, int], float]]:
+    """Weights of the windows of each draw that is known, the newest and largest first."""
+    newest: dict[tuple[str, int], float] = {}
+    earlier: dict[int, dict[tuple[str, int], float]] = defaultdict(dict)
+    for row in map(dict, ledger.each("SELECT * FROM asked")):
+        key = row["video_id"], row["window_index"]
+        newest[key] = row["weight"]
+        # Missing in a ledger of an earlier version that is only read, null in one that was brought up to date.
+        for count, weight in json.loads(row.get("earlier") or "[]"):
+            earlier[count][key] = weight
+    return [newest, *(earlier[count] for count in sorted(earlier, reverse=True))]
+
+
+def answered_draw(ledger: Ledger, answered: Collection[tuple[str, int]]) -> AnsweredDraw | None:
+    """The largest draw of whose windows at most 5 % are not `answered`; null where none of its windows is.
+
+    Raises `UsageError` where every draw is less answered: who answers first is no chance, and weights would be wrong.
+    """
+    newest, *smaller = _draws(ledger)
+    unanswered = sum(key not in answered for key in newest)
+    if unanswered == len(newest):
+        return None
+    for draw in (newest, *smaller):
+        if sum(key not in answered for key in draw) <= _MOST_UNANSWERED * len(draw):
+            return AnsweredDraw(draw, frozenset(newest), unanswered)
+    seed = ledger.value("SELECT seed FROM asked LIMIT 1")
+    raise UsageError(
+        f"{unanswered} of the {len(newest)} windows that were drawn have no vote: the others cannot be weighed",
+        hint=f"v2a-data votes --sample {len(newest)} --seed {seed} --out sheet.csv writes those that are left",
+    )
 
 
 def _number(seed: int, video_id: str, index: int) -> float:

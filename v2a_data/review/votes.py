@@ -22,6 +22,7 @@ from v2a_data.errors import UsageError, nearest
 from v2a_data.files import whole_file
 from v2a_data.ids import clean_text
 from v2a_data.ledger import Ledger
+from v2a_data.review.files import parquet_columns, parquet_rows, read_text
 from v2a_data.review.grid import Grid
 from v2a_data.runs import now
 
@@ -37,7 +38,6 @@ _FOR_PEOPLE = ("link", "stop_s")
 _ANSWERS: dict[str, int | None] = {"yes": 1, "no": 0, "unsure": None}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _MOST_SHOWN = 20
-_MOST_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def read_votes(path: Path, grid: Grid) -> tuple[list[Vote], int]:
     """
     votes: dict[tuple[str, int, str], tuple[int, Vote]] = {}
     troubles: list[str] = []
-    blank = 0
+    blank = bad = 0
     for line, row in _rows(path):
         if not any(row.get(name) for name in ("seen", "heard", "confounders", "note", "topic")):
             blank += 1
@@ -98,11 +98,12 @@ def read_votes(path: Path, grid: Grid) -> tuple[list[Vote], int]:
                 raise _BadFieldError("rater", f"{vote.rater!r} said something else of this window in {votes[key][0]}")
             votes[key] = (line, vote)
         except _BadFieldError as error:
-            troubles.append(f"line {line}, {error.field}: {error.reason}")
+            bad += 1
+            if bad <= _MOST_SHOWN:
+                troubles.append(f"line {line}, {error.field}: {error.reason}")
     if troubles:
-        more = len(troubles) - _MOST_SHOWN
-        tail = [f"and {more} more"] if more > 0 else []
-        raise UsageError("\n  ".join([f"{path}: no vote was taken", *troubles[:_MOST_SHOWN], *tail]))
+        tail = [f"and {bad - _MOST_SHOWN} more"] if bad > _MOST_SHOWN else []
+        raise UsageError("\n  ".join([f"{path}: no vote was taken", *troubles, *tail]))
     return [vote for _, vote in votes.values()], blank
 
 
@@ -133,33 +134,10 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise UsageError(f"{path}: line {reader.line_num}: {error}") from None
 
 
-def read_text(path: Path) -> str:
-    """A table of text as it is. Raises `UsageError` where it is missing, huge or not UTF-8."""
-    _check_file(path)
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text: {error}") from None
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise UsageError(f"{path} does not exist")
-    if path.stat().st_size > _MOST_BYTES:
-        raise UsageError(f"{path}: larger than {_MOST_BYTES:,} bytes")
-
-
 def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    _check_file(path)
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"{path}: not a Parquet file: {error}") from None
-    _check_header(table.column_names, path)
-    for n, row in enumerate(table.to_pylist()):
+    header = parquet_columns(path)
+    _check_header(header, path)
+    for n, row in enumerate(parquet_rows(path, [name for name in header if name in COLUMNS])):
         yield n + 2, {name: _plain(value) for name, value in row.items()}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from v2a_data import __version__, schema
 from v2a_data.console import Console
 from v2a_data.curate.score import scorer_specs
+from v2a_data.curate.splits import check_groups
 from v2a_data.engine import Engine, Job, Step
 from v2a_data.errors import ItemError, NothingError, UsageError
 from v2a_data.ids import split_clip_id
@@ -108,9 +109,11 @@ def shard(
 
 
 def check_kept(workspace: Workspace, recipe: Recipe) -> None:
-    """Raise `UsageError` for a recipe that nothing was curated with, `NothingError` where it keeps nothing."""
+    """Raise `UsageError` for a recipe that nothing was curated with, or whose splits would leak unsaid, `NothingError`
+    where it keeps nothing."""
     ledger = workspace.ledger
     if ledger.value("SELECT 1 FROM clips WHERE recipe_hash = ? AND verdict = 'keep' LIMIT 1", (recipe.hash,)):
+        check_groups(ledger, recipe)
         return
     known = ledger.value("SELECT 1 FROM clips WHERE recipe_hash = ? LIMIT 1", (recipe.hash,))
     if not known and ledger.value("SELECT 1 FROM clips LIMIT 1"):

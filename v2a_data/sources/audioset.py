@@ -3,9 +3,10 @@
 A label stands for its node and all nodes below it: a row may say "Bark" and not "Dog".
 """
 
+from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +132,8 @@ class Heard:
     """What a strong list says of an upload, in seconds of it: starts of the 10 s clips that people listened to, and
     the spans in which they heard it."""
 
-    clips_s: set[float] = field(default_factory=set)
-    spans_s: list[tuple[float, float]] = field(default_factory=list)
+    clips_s: set[float]
+    spans_s: list[tuple[float, float]]
 
     def shares(self, window_start_s: np.ndarray) -> np.ndarray:
         """The share `(n,)` of each 2 s window in which it was heard; NaN where nobody listened to all of it."""
@@ -143,15 +144,32 @@ class Heard:
         return np.where(listened, share, np.nan)
 
 
-def strong_heard(path: Path, mids: Collection[str]) -> dict[str, Heard]:
-    """Where people heard one of `mids`, by YouTube id; of every upload in the list, heard or not."""
-    found: dict[str, Heard] = defaultdict(Heard)
-    for row in read_strong(path):
-        heard = found[row.native]
-        heard.clips_s.add(row.clip_s)
-        if row.mid in mids:
-            heard.spans_s.append((row.start_s, row.stop_s))
-    return dict(found)
+class StrongList:
+    """A strong list in memory, for whatever sounds are asked: about 35 bytes a row and 150 an upload."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it once. Raises `FatalError` naming line and reason where it would be misread."""
+        self._uploads: dict[str, int] = {}
+        self._mids: dict[str, int] = {}
+        owners, mids, times = array("i"), array("i"), array("d")
+        for row in read_strong(path):
+            owners.append(self._uploads.setdefault(row.native, len(self._uploads)))
+            mids.append(self._mids.setdefault(row.mid, len(self._mids)))
+            times.extend((row.clip_s, row.start_s, row.stop_s))
+        order = np.argsort(np.asarray(owners), kind="stable")
+        self._sounds = np.asarray(mids)[order]
+        self._times_s = np.asarray(times).reshape(-1, 3)[order]
+        self._ends = np.concatenate([[0], np.cumsum(np.bincount(owners))])
+
+    def heard(self, native: str, mids: Collection[str]) -> Heard | None:
+        """Where people heard one of `mids` in an upload; null where it is not in the list."""
+        number = self._uploads.get(native)
+        if number is None:
+            return None
+        rows = slice(self._ends[number], self._ends[number + 1])
+        wanted = np.isin(self._sounds[rows], [self._mids[mid] for mid in mids if mid in self._mids])
+        spans = [(start_s, stop_s) for _, start_s, stop_s in self._times_s[rows][wanted].tolist()]
+        return Heard(set(self._times_s[rows, 0].tolist()), spans)
 
 
 def heard_share(spans: Sequence[tuple[float, float]], window_start_s: np.ndarray) -> np.ndarray:
