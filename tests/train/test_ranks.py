@@ -69,8 +69,7 @@ def test_two_processes_train_what_one_does(coded: ShardSet, tmp_path: Path, cons
         for key in ("quantizer.book", "quantizer.counts", "quantizer.usage.used", "level", "spread"):
             if key in a:
                 torch.testing.assert_close(a[key], b[key], atol=1e-4, rtol=1e-4)
-        assert (logged := [rows(folder / name) for folder in (one, two)]) and len(logged[0]) == len(logged[1])
-        for row, other in zip(*logged, strict=True):
+        for row, other in zip(*(rows(folder / name) for folder in (one, two)), strict=True):
             assert row == pytest.approx(other, rel=1e-3)
 
 

@@ -23,7 +23,7 @@ from v2a.ring import whole_samples
 from v2a.train import train_decoder, train_vqvae
 
 from v2a_data.console import Console
-from v2a_data.errors import FatalError, MissingToolError, UsageError
+from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
 from v2a_data.shards.read import ShardSet
 
 CPU = torch.device("cpu")
@@ -277,3 +277,12 @@ def test_a_decoder_of_another_encoder_is_refused(coded: ShardSet, tmp_path: Path
     encoder, found = load_vqvae(again, tmp_path, CPU)
     with pytest.raises(UsageError, match="trained on codes of another encoder"):
         load_decoder(again, tmp_path, encoder, found, CPU)
+
+
+def test_clips_shorter_than_a_crop_are_tiled_or_left_out(coded: ShardSet, tmp_path: Path, console: Console) -> None:
+    one = {"optimisation": {"steps": 1, "validate_every": 0}}
+    config = tiny(view={"seconds": 4.0}, vqvae=one, decoder=one)
+    assert train_vqvae(context(coded, tmp_path, console, config)).steps == 1
+    assert train_decoder(context(coded, tmp_path, console, config)).steps == 1
+    with pytest.raises(NothingError, match="5 samples give 0 crops"):
+        train_vqvae(context(coded, tmp_path / "other", console, tiny(view={"seconds": 4.0, "tile": False}, vqvae=one)))

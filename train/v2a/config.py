@@ -28,7 +28,8 @@ _LOWEST = {
 class View:
     """What the models see and hear of a sample: px, frames per second, seconds per training crop.
 
-    `fit` is the shards' own rule for pictures of another shape; `generate` follows it.
+    `fit` is the rule for pictures of another shape; `generate` follows it. `tile` repeats samples that are shorter than
+    a crop, as VEGAS does with its clips of 2 to 10 s; otherwise they are left out.
     """
 
     width: int = 256
@@ -37,6 +38,7 @@ class View:
     fps: Fraction = Fraction(25)
     seconds: float = 10.0
     rate_hz: int = 16000
+    tile: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,8 @@ class Tune:
 class TrainConfig:
     """Everything `v2a train` needs beside the shards; without `labels`, all of theirs are trained on and judged.
 
-    `deterministic` refuses operations whose result varies from run to run on a GPU, at some cost in speed.
+    `balance` gives labels equal shares of an epoch. `deterministic` refuses operations whose result varies from run to
+    run on a GPU, at some cost in speed.
     """
 
     config: str | None = None
@@ -102,6 +105,7 @@ class TrainConfig:
     deterministic: bool = False
     trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ("tensorboard",)
     labels: tuple[str, ...] = ()
+    balance: bool = False
     form: Literal["tied", "literal"] = "tied"
     view: View = field(default_factory=View)
     vqvae: Stage = field(default_factory=lambda: Stage(model="vqvae3d"))

@@ -171,6 +171,7 @@ def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, 
         "optimisation": to_table(settings),
         "crop_frames": part.frames,
         "seed": config.seed,
+        "balance": config.balance,
         "shards": context.data_hash(),
         **more,
     }
@@ -204,6 +205,9 @@ def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, 
         cursor=trainer.cursor,
         rank=ranks.rank,
         world=ranks.world,
+        tile=config.view.tile,
+        balance=config.balance,
+        report=lambda found: context.console.warn(f"{found}; another takes its place"),
     )
     with stream:
         trained = trainer.run(stream)
