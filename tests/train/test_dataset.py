@@ -54,6 +54,7 @@ def test_an_iteration_is_an_epoch_in_order(coded: ShardSet) -> None:
     assert data.video(rows[0]["planes"][None]).shape == (1, 3, CROP, 36, 64)
 
 
+@pytest.mark.slow
 def test_workers_and_ranks_share_an_epoch_and_persistent_ones_see_the_next(coded: ShardSet) -> None:
     seen: dict[int, list[tuple[str, int]]] = {0: [], 1: []}
     for rank in range(2):

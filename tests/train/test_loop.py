@@ -113,6 +113,7 @@ def test_with_a_worker_it_ends_as_cleanly(
     assert_equal("vqvae", whole, tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_without_warning_it_ends_the_same(
     coded: ShardSet, whole: Path, tmp_path: Path, console: Console
 ) -> None:

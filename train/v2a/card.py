@@ -3,12 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from v2a.loop import Trained
 from v2a.models.base import count_parameters
-from v2a_data import __version__
 from v2a_data.files import write_text
 from v2a_data.shards.card import md
 from v2a_data.shards.format import STAMP
@@ -32,8 +32,8 @@ def write_card(folder: Path, model: Any, trained: Trained, about: Mapping[str, A
         f"# {trained.name}",
         *(["", f"**{STAMP}**"] if stamped else []),
         "",
-        f"{type(model).__name__} of v2a {__version__}, after {model.source}. {count_parameters(model):,} parameters, "
-        f"{trained.steps} steps. Code: {model.licence}; the weights are bound by the licences of what they were "
+        f"{type(model).__name__} of v2a {version('v2a-data')}, after {model.source}. "
+        f"{count_parameters(model):,} parameters, {trained.steps} steps. Code: {model.licence}; the weights are bound by the licences of what they were "
         "trained on.",
         "",
         "## Trained on",
