@@ -33,8 +33,8 @@ def write_card(folder: Path, model: Any, trained: Trained, about: Mapping[str, A
         *(["", f"**{STAMP}**"] if stamped else []),
         "",
         f"{type(model).__name__} of v2a {version('v2a-data')}, after {model.source}. "
-        f"{count_parameters(model):,} parameters, {trained.steps} steps. Code: {model.licence}; the weights are bound by the licences of what they were "
-        "trained on.",
+        f"{count_parameters(model):,} parameters, {trained.steps} steps. Code: {model.licence}; the weights are "
+        "bound by the licences of what they were trained on.",
         "",
         "## Trained on",
         f"{len(entries)} clips, {seconds / 3600:.2f} h, hash `{about['shards']}`: "
