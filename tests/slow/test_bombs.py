@@ -1,4 +1,4 @@
-"""Files made to cost much through the media child: none takes more than 1 GB or past its deadline, and each says why."""
+"""Files made to cost much through the media child: none takes over 1 GB or past its deadline, and each says why."""
 
 from pathlib import Path
 

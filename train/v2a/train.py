@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from v2a.ranks import Ranks, alone
 from v2a.ring import SampleSource
 from v2a.self_check import check_conv3d
 from v2a.stream import Crops, ShardStream, shard_source
+from v2a.upload import Upload
 from v2a.validation import Validation
 from v2a_data.console import Console
 from v2a_data.recipe import digest, to_table
@@ -67,13 +68,6 @@ class Context:
         return digest([[e.key, e.sha256] for e in self.shards.split("train")])
 
 
-def to_batch(crops: Crops, form: Form, device: torch.device) -> Batch:
-    """A host batch on the device, colours converted there."""
-    planes = torch.from_numpy(crops.frames).to(device, non_blocking=True)
-    sound = torch.from_numpy(crops.sound).to(device, non_blocking=True)
-    return Batch(crops.keys, crops.labels, rgb(planes, form.width, form.height), sound)
-
-
 def train_vqvae(context: Context) -> loop.Trained:
     """Train the video encoder; goes on from its newest checkpoint."""
     stage, form = context.config.vqvae, context.form
@@ -85,9 +79,12 @@ def train_vqvae(context: Context) -> loop.Trained:
     preflight(stage.model, count_parameters(model), memory, context.device, context.console)
     model = model.to(context.device)
 
+    upload = Upload(context.device)
+
     def inputs(crops: Crops) -> tuple[Any, ...]:
+        planes, sound = upload(crops.frames, crops.sound)
         # Keys and labels would make every batch another program to a compiler.
-        return (replace(to_batch(crops, form, context.device), keys=(), labels=()),)
+        return (Batch((), (), rgb(planes, form.width, form.height), sound),)
 
     validation = None
     if context.shards.split("validation"):
@@ -112,10 +109,11 @@ def train_decoder(context: Context) -> loop.Trained:
     model = model_class(config, shape).to(context.device)
     cache = _cached(context, encoder, found)
 
+    upload = Upload(context.device)
+
     def inputs(crops: Crops) -> tuple[Any, ...]:
-        codes = torch.from_numpy(crops.frames).to(context.device).long()
-        sound = torch.from_numpy(crops.sound).to(context.device)
-        return encoder.lookup(codes), sound
+        codes, sound = upload(crops.frames, crops.sound)
+        return encoder.lookup(codes.long()), sound
 
     validation = None
     if context.shards.split("validation"):
