@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from v2a import ranks, train
+from v2a import train
 from v2a.config import load_train_config
 from v2a.stream import Crops, ShardStream
 from v2a.train import Context, train_vqvae
+from v2a.training import ranks
 
 from v2a_data.console import Console
 from v2a_data.shards.read import open_shards

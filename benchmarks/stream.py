@@ -28,8 +28,8 @@ import numpy as np
 import psutil
 import torch
 import webdataset
-from v2a.decode import Form
-from v2a.order import BLOCK
+from v2a.reading.decode import Form
+from v2a.reading.order import BLOCK
 from v2a.stream import Crops, ShardStream, shard_source
 
 from v2a_data.media.picture import plane_view, split_planes

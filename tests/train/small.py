@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from makers import Clip, make, noise_track
 from v2a.config import TrainConfig, load_train_config
-from v2a.decode import Form
-from v2a.ranks import Ranks
+from v2a.reading.decode import Form
 from v2a.stream import Crops
 from v2a.train import Context
+from v2a.training.ranks import Ranks
 
 from v2a_data.console import Console
 from v2a_data.progress import Progress

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from small import FORM, LENGTHS, sample_sound
-from v2a.decode import Decoder
 from v2a.evaluate import decoded
 from v2a.metrics.bank import COLUMNS, ROWS, Bank, Look, Setting, look, mean_waveform, nearest
 from v2a.metrics.base import Clip, Sound
 from v2a.metrics.rows import BASELINES
-from v2a.training_bank import build_bank, chosen
+from v2a.metrics.training_bank import build_bank, chosen
+from v2a.reading.decode import Decoder
 
 from v2a_data.console import Console
 from v2a_data.shards.read import ShardSet

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from v2a import checkpoint
+from v2a.training import checkpoint
 
 from v2a_data.errors import FatalError, MissingToolError
 

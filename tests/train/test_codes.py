@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from small import FORM, LENGTHS, At, die
-from v2a import checkpoint
 from v2a.codes import CodeCache, encode_split
 from v2a.models.vqvae3d import Vqvae3d
-from v2a.ring import whole_samples
+from v2a.reading.ring import whole_samples
+from v2a.training import checkpoint
 
 from v2a_data.console import Console
 from v2a_data.errors import NothingError

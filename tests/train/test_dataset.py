@@ -16,7 +16,7 @@ from small import FORM, LENGTHS, sample_sound
 from test_remote import write_index
 from torch.utils.data import DataLoader
 from v2a.dataset import ShardDataset
-from v2a.order import Plan
+from v2a.reading.order import Plan
 from v2a.stream import ShardStream, mixed
 
 from v2a_data.errors import FatalError, NothingError

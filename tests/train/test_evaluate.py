@@ -14,10 +14,10 @@ from test_metrics import RATE, row, synthetic
 from typer.testing import CliRunner
 from v2a.cli import app as v2a
 from v2a.evaluate import evaluation_text, flags, judge
-from v2a.intervals import Figure, interval
 from v2a.metrics import METRICS
 from v2a.metrics.bank import Setting
 from v2a.metrics.base import Sound
+from v2a.metrics.intervals import Figure, interval
 from v2a.metrics.rows import BASELINES
 
 from v2a_data.shards.read import open_shards

@@ -12,12 +12,12 @@ from PIL import Image
 from scipy.ndimage import correlate1d
 from v2a.codes import encode
 from v2a.colour import rgb
-from v2a.decode import Form
 from v2a.evaluate_video import MEAN_FRAME, UNTRAINED, VideoJudge, perplexity, rebuilder, untrained_codebook, video_text
-from v2a.intervals import Figure
+from v2a.metrics.intervals import Figure
 from v2a.metrics.picture import luma, psnr_db, ssim
 from v2a.models.base import Batch
 from v2a.models.vqvae3d import Vqvae3d
+from v2a.reading.decode import Form
 
 FORM = Form(32, 20, Fraction(25, 2), 16000)
 

@@ -12,13 +12,13 @@ import torch
 from small import At, context, interrupt, tiny
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
-from v2a.card import write_card
 from v2a.config import Optimisation
-from v2a.journal import Hosted, Journal, TensorBoard, open_trackers
-from v2a.loop import Trained
-from v2a.precision import Numbers, chosen
-from v2a.schedule import learning_rate
 from v2a.train import train_vqvae
+from v2a.training.card import write_card
+from v2a.training.journal import Hosted, Journal, TensorBoard, open_trackers
+from v2a.training.loop import Trained
+from v2a.training.precision import Numbers, chosen
+from v2a.training.schedule import learning_rate
 
 from v2a_data.console import Console
 from v2a_data.errors import InterruptedRunError, MissingToolError, UsageError

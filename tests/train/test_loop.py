@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from small import TINY, At, DiedError, context, die, files_of, interrupt, tiny
-from v2a import checkpoint
 from v2a.built import decoder_name
 from v2a.config import Optimisation
-from v2a.schedule import learning_rate
 from v2a.train import train_decoder, train_vqvae
+from v2a.training import checkpoint
+from v2a.training.schedule import learning_rate
 
 from v2a_data.console import Console
 from v2a_data.errors import InterruptedRunError, UsageError

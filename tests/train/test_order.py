@@ -4,7 +4,7 @@ from collections import Counter
 from itertools import groupby, pairwise
 
 import pytest
-from v2a.order import OPEN_SHARDS, Cutting, Group, Plan, epoch_plan, groups_of
+from v2a.reading.order import OPEN_SHARDS, Cutting, Group, Plan, epoch_plan, groups_of
 
 from v2a_data.errors import UsageError
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small import context, tiny
-from v2a.ranks import Ranks
 from v2a.train import train_decoder, train_vqvae
+from v2a.training.ranks import Ranks
 
 from v2a_data.console import Console
 from v2a_data.errors import UsageError
@@ -27,7 +27,7 @@ sys.path[:0] = {[str(HERE), str(HERE.parent)]!r}
 from pathlib import Path
 import torch
 from small import context, opened, tiny
-from v2a import ranks
+from v2a.training import ranks
 from v2a.train import train_decoder, train_vqvae
 from v2a_data.console import Console
 torch.set_num_threads(1)

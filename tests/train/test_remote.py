@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from small import FORM, Seen
-from v2a import remote
-from v2a.remote import Kept, RemoteShards, RemoteSpans, open_remote
+from v2a.reading import remote
+from v2a.reading.remote import Kept, RemoteShards, RemoteSpans, open_remote
 from v2a.stream import ShardStream, shard_source
 
 from v2a_data.errors import FatalError, UsageError

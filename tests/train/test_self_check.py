@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from v2a.self_check import check_conv3d
+from v2a.training.self_check import check_conv3d
 
 from v2a_data.errors import FatalError
 

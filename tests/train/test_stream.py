@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from makers import decode_all, read_code
 from small import FORM, LENGTHS, SHARD_FPS, Seen, sample_sound
-from v2a.damage import Damaged, DamageLog
-from v2a.decode import Decoder, Form
-from v2a.fill import Job
-from v2a.ring import Ring, whole_samples
+from v2a.reading.damage import Damaged, DamageLog
+from v2a.reading.decode import Decoder, Form
+from v2a.reading.fill import Job
+from v2a.reading.ring import Ring, whole_samples
 from v2a.stream import Crops, Cursor, ShardStream, shard_source
 
 from v2a_data.errors import FatalError, NothingError, UsageError
@@ -370,5 +370,5 @@ def test_whole_samples_come_in_order_however_few_rows_there_are(coded: ShardSet)
 
 
 def test_workers_import_no_torch() -> None:
-    code = "import sys, v2a.ring, v2a.fill, v2a.spans; sys.exit('torch' in sys.modules)"
+    code = "import sys, v2a.reading.ring, v2a.reading.fill, v2a.reading.spans; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

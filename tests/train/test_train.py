@@ -10,17 +10,17 @@ import torch
 from makers import read_code
 from small import FORM, LENGTHS, At, DiedError, context, die, sample_sound, tiny
 from typer.testing import CliRunner
-from v2a import checkpoint
 from v2a.built import code_shape, crop_frames, load_decoder, load_vqvae
 from v2a.cli import app as v2a
 from v2a.codes import CodeCache, encode
 from v2a.colour import rgb
-from v2a.decode import Decoder
 from v2a.evaluate import decoded
-from v2a.memory import preflight
 from v2a.models.vqvae3d import Vqvae3d
-from v2a.ring import whole_samples
+from v2a.reading.decode import Decoder
+from v2a.reading.ring import whole_samples
 from v2a.train import train_decoder, train_vqvae
+from v2a.training import checkpoint
+from v2a.training.memory import preflight
 
 from v2a_data.console import Console
 from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from v2a.upload import Upload
+from v2a.training.upload import Upload
 
 
 def test_without_a_gpu_nothing_is_copied() -> None:

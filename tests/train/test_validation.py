@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from small import At, context, interrupt, tiny
-from v2a import checkpoint
-from v2a.average import WeightAverage
 from v2a.built import load_vqvae
-from v2a.loop import Trained
 from v2a.train import train_decoder, train_vqvae
-from v2a.validation import Standing, Validation
+from v2a.training import checkpoint
+from v2a.training.average import WeightAverage
+from v2a.training.loop import Trained
+from v2a.training.validation import Standing, Validation
 
 from v2a_data.console import Console
 from v2a_data.errors import InterruptedRunError

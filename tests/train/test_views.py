@@ -9,9 +9,9 @@ import pytest
 import torch
 from makers import Clip, make, noise_track, read_code
 from small import FORM, LENGTHS, SHARD_FPS, Seen, sample_sound
-from v2a import decode
 from v2a.colour import rgb, video
-from v2a.decode import Decoder, Form, Grid, Target
+from v2a.reading import decode
+from v2a.reading.decode import Decoder, Form, Grid, Target
 from v2a.stream import ShardStream, shard_source
 
 from v2a_data.shards.read import ShardSet

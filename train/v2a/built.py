@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from v2a import checkpoint
 from v2a.config import Stage, TrainConfig, View
-from v2a.form import Form
 from v2a.models import MODELS
 from v2a.models.base import CodeShape, SoundDecoder, VideoEncoder
+from v2a.reading.form import Form
+from v2a.training import checkpoint
 from v2a_data.errors import UsageError
 from v2a_data.recipe import build, digest
 

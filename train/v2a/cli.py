@@ -44,9 +44,9 @@ def train(
     From the shards of the workspace; goes on from the newest checkpoints. On several GPUs:
     `torchrun --nproc-per-node 4 -m v2a train`.
     """
-    from v2a import ranks
-    from v2a.memory import sizes
     from v2a.train import Context, describe
+    from v2a.training import ranks
+    from v2a.training.memory import sizes
     from v2a_data.console import Console
     from v2a_data.shards.read import open_shards
 
@@ -113,7 +113,7 @@ def encode(
     """
     from v2a.built import form_of, load_vqvae
     from v2a.codes import encode_split
-    from v2a.ranks import alone
+    from v2a.training.ranks import alone
     from v2a_data.shards.read import open_shards
 
     console, config = common.console, _config(common)
@@ -140,8 +140,8 @@ def tune(common: Common, dry_run: DryRun = False) -> int:
     Trials are judged by in-class swap-AUC on the validation split. Run the same command again to go on with a
     search that was stopped.
     """
-    from v2a.ranks import alone
     from v2a.train import Context
+    from v2a.training.ranks import alone
     from v2a.tune import checked_space
     from v2a.tune import tune as search
     from v2a_data.console import table

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from v2a.checkpoint import Checkpoint
 from v2a.colour import rgb
-from v2a.damage import Damaged, DamageLog
-from v2a.fill import Job, Trouble, tile
-from v2a.form import Form
 from v2a.models.base import VideoEncoder
-from v2a.ring import SampleSource, whole_samples
+from v2a.reading.damage import Damaged, DamageLog
+from v2a.reading.fill import Job, Trouble, tile
+from v2a.reading.form import Form
+from v2a.reading.ring import SampleSource, whole_samples
 from v2a.stream import shard_source
+from v2a.training.checkpoint import Checkpoint
 from v2a_data.console import Console
 from v2a_data.errors import NothingError
 from v2a_data.files import write_text

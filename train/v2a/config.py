@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
-from v2a.precision import Precision
+from v2a.training.precision import Precision
 from v2a_data import resources
 from v2a_data.errors import UsageError, nearest
 from v2a_data.recipe import build, merge, read_table

@@ -17,16 +17,16 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from v2a.colour import video
-from v2a.damage import MOST_IN_A_ROW, Damaged, DamageLog
-from v2a.form import Form, Grid
-from v2a.order import Cutting, Plan, epoch_plan, groups_of
-from v2a.remote import open_remote, spans_of
-from v2a.spans import shard_fps
+from v2a.reading.damage import MOST_IN_A_ROW, Damaged, DamageLog
+from v2a.reading.form import Form, Grid
+from v2a.reading.order import Cutting, Plan, epoch_plan, groups_of
+from v2a.reading.remote import open_remote, spans_of
+from v2a.reading.spans import shard_fps
 from v2a_data.errors import FatalError, NothingError
 from v2a_data.shards.read import ShardSet, open_shards
 
 if TYPE_CHECKING:
-    from v2a.fill import Filler
+    from v2a.reading.fill import Filler
 
 
 class ShardDataset(IterableDataset[dict[str, Any]]):
@@ -84,7 +84,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         # Imported here, so that the process that forks the workers has no decoder.
-        from v2a.fill import Filler, Pool
+        from v2a.reading.fill import Filler, Pool
 
         info, plan = get_worker_info(), self.plan()
         workers, worker = (info.num_workers, info.id) if info is not None else (1, 0)
@@ -107,7 +107,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         self, plan: Plan, pick: int, crops: Sequence[int], filler: "Filler", log: DamageLog, tried: int = 0
     ) -> list[dict[str, Any]]:
         """Crops of one pick, or those that take their place."""
-        from v2a.fill import Job, Piece
+        from v2a.reading.fill import Job, Piece
 
         chosen, frames, each = plan.picks[pick], self._cutting.frames, self.form.samples_per_frame
         entry, length = self.entries[chosen.sample], self._lengths[chosen.sample]

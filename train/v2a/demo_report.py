@@ -11,9 +11,9 @@ from v2a import pictures
 from v2a.built import form_of, load_vqvae
 from v2a.colour import rgb
 from v2a.config import load_train_config
-from v2a.decode import Decoder
 from v2a.demo import TRAINED, DemoRun, funnel_rows
 from v2a.evaluate import decoded, header_cells, row_cells
+from v2a.reading.decode import Decoder
 from v2a_data.report import page
 from v2a_data.shards.format import STAMP
 from v2a_data.shards.read import Entry, ShardSet, open_shards

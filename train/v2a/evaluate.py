@@ -15,19 +15,19 @@ import numpy as np
 import torch
 
 from v2a.config import TrainConfig
-from v2a.decode import Decoder
 from v2a.evaluate_video import VideoEvaluation, VideoJudge, video_text
-from v2a.form import Form, Grid
 from v2a.generate import SoundMaker, to_pcm
-from v2a.intervals import Figure, interval
 from v2a.metrics import METRICS
 from v2a.metrics.bank import Bank, Look, Setting, look
 from v2a.metrics.base import Clip, Sound
 from v2a.metrics.energy import COLLAPSED_ABOVE, COLLAPSED_BELOW
+from v2a.metrics.intervals import Figure, interval
 from v2a.metrics.rows import BASELINES
+from v2a.metrics.training_bank import build_bank, chosen
 from v2a.models.base import VideoEncoder
 from v2a.models.vqvae3d import Vqvae3d
-from v2a.training_bank import build_bank, chosen
+from v2a.reading.decode import Decoder
+from v2a.reading.form import Form, Grid
 from v2a_data.console import Console, table
 from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
 from v2a_data.files import whole_file, write_text

@@ -13,10 +13,10 @@ from torch import Tensor
 from v2a import pictures
 from v2a.codes import encode
 from v2a.colour import rgb
-from v2a.form import Form
-from v2a.intervals import Figure, interval
+from v2a.metrics.intervals import Figure, interval
 from v2a.metrics.picture import luma, psnr_db, ssim
 from v2a.models.vqvae3d import Vqvae3d
+from v2a.reading.form import Form
 from v2a_data.console import table
 from v2a_data.files import whole_file
 

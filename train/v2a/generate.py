@@ -11,8 +11,8 @@ import torch
 from v2a.built import form_of, load_decoder, load_vqvae
 from v2a.colour import rgb
 from v2a.config import TrainConfig
-from v2a.form import Form
 from v2a.models.base import SoundDecoder, VideoEncoder
+from v2a.reading.form import Form
 from v2a_data.errors import ItemError
 from v2a_data.media.client import MediaChild
 

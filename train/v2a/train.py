@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from v2a import checkpoint, loop
 from v2a.built import (
     code_shape,
     crop_frames,
@@ -20,23 +19,24 @@ from v2a.built import (
     load_vqvae,
     new_vqvae,
 )
-from v2a.card import write_card
 from v2a.codes import CodeCache
 from v2a.colour import rgb
 from v2a.config import Stage, TrainConfig
-from v2a.form import Form
-from v2a.held_out import SOUND_BY, HeldOutSound, HeldOutVideo
-from v2a.journal import open_trackers
-from v2a.memory import preflight
 from v2a.models import MODELS
 from v2a.models.base import Batch, SoundDecoder, VideoEncoder, count_parameters
-from v2a.precision import kind_of
-from v2a.ranks import Ranks, alone
-from v2a.ring import SampleSource
-from v2a.self_check import check_conv3d
+from v2a.reading.form import Form
+from v2a.reading.ring import SampleSource
 from v2a.stream import Crops, ShardStream, shard_source
-from v2a.upload import Upload
-from v2a.validation import Validation
+from v2a.training import checkpoint, loop
+from v2a.training.card import write_card
+from v2a.training.held_out import SOUND_BY, HeldOutSound, HeldOutVideo
+from v2a.training.journal import open_trackers
+from v2a.training.memory import preflight
+from v2a.training.precision import kind_of
+from v2a.training.ranks import Ranks, alone
+from v2a.training.self_check import check_conv3d
+from v2a.training.upload import Upload
+from v2a.training.validation import Validation
 from v2a_data.console import Console
 from v2a_data.recipe import digest, to_table
 from v2a_data.shards.read import ShardSet

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from v2a.built import decoder_config
 from v2a.config import TrainConfig, load_train_config
-from v2a.held_out import SOUND_BY
 from v2a.models import MODELS
 from v2a.train import Context, train_decoder, train_vqvae
+from v2a.training.held_out import SOUND_BY
 from v2a_data.errors import FatalError, InterruptedRunError, MissingToolError, NothingError, UsageError
 from v2a_data.recipe import build, digest, merge, to_table
 

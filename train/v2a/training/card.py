@@ -7,8 +7,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from v2a.loop import Trained
 from v2a.models.base import count_parameters
+from v2a.training.loop import Trained
 from v2a_data.files import write_text
 from v2a_data.shards.card import md
 from v2a_data.shards.format import STAMP

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from v2a.fill import Filler, Job, Piece, Pool, Trouble
-from v2a.form import Form, Grid
+from v2a.reading.fill import Filler, Job, Piece, Pool, Trouble
+from v2a.reading.form import Form, Grid
 from v2a_data.errors import DiskError, FatalError
 from v2a_data.shards.read import Entry
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from v2a.form import Form
 from v2a.metrics.bank import Bank, Look, look, mean_waveform
 from v2a.metrics.base import Sound
-from v2a.ring import whole_samples
+from v2a.reading.form import Form
+from v2a.reading.ring import whole_samples
 from v2a.stream import shard_source
 from v2a_data.console import Console
 from v2a_data.shards.read import Entry, ShardSet

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from v2a.codes import encode
 from v2a.colour import rgb
-from v2a.form import Form
-from v2a.journal import Journal
 from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound
 from v2a.models.base import SoundDecoder, VideoEncoder
 from v2a.pictures import code_maps, spectrograms
-from v2a.ring import whole_samples
+from v2a.reading.form import Form
+from v2a.reading.ring import whole_samples
 from v2a.stream import shard_source
+from v2a.training.journal import Journal
 from v2a_data.files import whole_file
 from v2a_data.shards.read import Entry, ShardSet
 

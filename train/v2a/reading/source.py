@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from v2a.fill import Pool
-from v2a.form import Form
-from v2a.remote import spans_of
-from v2a.ring import Here, Ring, SampleSource
-from v2a.spans import shard_fps
+from v2a.reading.fill import Pool
+from v2a.reading.form import Form
+from v2a.reading.remote import spans_of
+from v2a.reading.ring import Here, Ring, SampleSource
+from v2a.reading.spans import shard_fps
 from v2a_data.errors import NothingError
 from v2a_data.shards.read import Entry, ShardSet
 

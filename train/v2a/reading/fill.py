@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from v2a.decode import Decoder, Target
-from v2a.form import DamagedError, Form
-from v2a.spans import Spans
+from v2a.reading.decode import Decoder, Target
+from v2a.reading.form import DamagedError, Form
+from v2a.reading.spans import Spans
 from v2a_data.errors import FatalError
 from v2a_data.shards.read import Entry
 

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from v2a.form import DamagedError
-from v2a.spans import LocalSpans, Spans, check_hash, check_sizes
+from v2a.reading.form import DamagedError
+from v2a.reading.spans import LocalSpans, Spans, check_hash, check_sizes
 from v2a_data.errors import FatalError, MissingToolError, UsageError
 from v2a_data.files import whole_file
 from v2a_data.shards.format import INDEX_FILE

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from v2a.journal import Journal
+from v2a.training.journal import Journal
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from v2a import checkpoint
-from v2a.average import WeightAverage
 from v2a.config import Optimisation
-from v2a.journal import Journal, Tracker
 from v2a.models.base import Loss
-from v2a.precision import Numbers
-from v2a.ranks import Ranks
-from v2a.schedule import learning_rate
 from v2a.stream import Crops, Cursor, ShardStream
-from v2a.validation import Standing, Validation
+from v2a.training import checkpoint
+from v2a.training.average import WeightAverage
+from v2a.training.journal import Journal, Tracker
+from v2a.training.precision import Numbers
+from v2a.training.ranks import Ranks
+from v2a.training.schedule import learning_rate
+from v2a.training.validation import Standing, Validation
 from v2a_data.console import Console
 from v2a_data.engine import stop_signals
 from v2a_data.errors import FatalError, InterruptedRunError, UsageError

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from v2a.form import DamagedError
+from v2a.reading.form import DamagedError
 from v2a_data.errors import FatalError
 from v2a_data.shards.read import MAX_JSON, Entry, ShardSet
 

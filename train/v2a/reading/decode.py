@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.video.plane import VideoPlane
 
-from v2a.form import DamagedError, Form, Grid
+from v2a.reading.form import DamagedError, Form, Grid
 from v2a_data.errors import FatalError
 from v2a_data.media.decode import to_float
 from v2a_data.media.limits import DEMUXERS, PROTOCOLS

@@ -1,0 +1,1 @@
+"""One loop for every model, and what stands around it: ranks, precisions, validation, checkpoints, figures."""
