@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,3 +192,47 @@ def test_averages_come_back_in_the_layout_of_their_weights(tmp_path: Path) -> No
     checkpoint.restore(fresh, found.optimizer())
     train(made[1], fresh, batches[3:])
     assert torch.equal(made[0].weight, made[1].weight)
+
+
+def test_what_only_looks_like_a_checkpoint_is_none(tmp_path: Path) -> None:
+    save(tmp_path, 5)
+    for name in ("step-000100.bak", "step-", "best-x"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state.json").write_text("{}")
+    checkpoint.tidy(tmp_path)
+    assert checkpoint.latest(tmp_path).step == 5  # type: ignore[union-attr]
+    assert checkpoint.best(tmp_path) is None
+
+
+@pytest.mark.parametrize("body", ["[]", '{"step": 6}', "{", "null"])
+def test_a_state_of_something_else_is_refused_by_name(tmp_path: Path, body: str) -> None:
+    save(tmp_path, 5)
+    (tmp_path / "step-000005" / "state.json").write_text(body)
+    with pytest.raises(FatalError, match="step-000005"):
+        checkpoint.latest(tmp_path)
+
+
+def test_a_disk_that_fills_while_weights_are_written_is_said(tmp_path: Path) -> None:
+    """In a process of its own, whose files may not grow: what safetensors raises then is no OSError."""
+    code = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from torch import nn\n"
+        "from v2a.training import checkpoint\n"
+        "from v2a_data.errors import DiskError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "made = nn.Linear(1000, 100)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "try:\n"
+        f"    checkpoint.save(Path({str(tmp_path)!r}), made, torch.optim.AdamW(made.parameters()), {{'step': 1}})\n"
+        "except DiskError:\n"
+        "    sys.exit(7)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_weights_have_another_fingerprint(tmp_path: Path) -> None:
+    first, second = save(tmp_path / "a", 5), save(tmp_path / "b", 5)
+    assert first.fingerprint() == first.fingerprint() != second.fingerprint()

@@ -134,3 +134,10 @@ def test_the_card_says_what_was_trained_and_nothing_formats_it(coded: ShardSet, 
     assert "| loss | 0.25 | - |" in card and "| swap_auc_in_class | - | 0.75 |" in card
     assert "7 steps" in card and "Complaint: it hums" in card and "5 clips" in card
     assert card.count("```") == 2
+
+
+def test_a_damaged_clip_does_not_fail_the_card(coded: ShardSet, tmp_path: Path) -> None:
+    entries = [replace(entry, json_offset=10**9) if i == 0 else entry for i, entry in enumerate(coded.entries)]
+    module = SimpleNamespace(source="paper", licence="Apache-2.0", parameters=list)
+    write_card(tmp_path, module, Trained("m", 1, {}, None), {"shards": "a"}, ShardSet(coded.folder, entries))
+    assert "5 clips" in (tmp_path / "README.md").read_text()

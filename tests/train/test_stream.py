@@ -372,3 +372,24 @@ def test_whole_samples_come_in_order_however_few_rows_there_are(coded: ShardSet)
 def test_workers_import_no_torch() -> None:
     code = "import sys, v2a.reading.ring, v2a.reading.fill, v2a.reading.spans; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_jobs_that_nobody_does_any_more_do_not_keep_a_process(coded: ShardSet) -> None:
+    """More than a pipe holds are asked for when the ring is closed."""
+    code = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+if __name__ == "__main__":
+    from pathlib import Path
+    from small import FORM, opened
+    from v2a.reading.fill import Job, Piece
+    from v2a.reading.source import shard_source
+
+    shards = opened(Path({str(coded.folder)!r}))
+    source = shard_source(shards, shards.entries, FORM, 1)
+    source.allocate(1, 8)
+    for _ in range(3000):
+        source.ask(Job(0, shards.entries[0], (Piece(0, 8, 0),)))
+    source.close()
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -8,19 +8,22 @@ import numpy as np
 import pytest
 import torch
 from makers import read_code
+from safetensors.torch import load_file, save_file
 from small import FORM, LENGTHS, At, DiedError, context, die, sample_sound, tiny
 from typer.testing import CliRunner
 from v2a.built import code_shape, crop_frames, load_decoder, load_vqvae
 from v2a.cli import app as v2a
 from v2a.codes import CodeCache, encode
 from v2a.colour import rgb
+from v2a.config import Optimisation
 from v2a.evaluate import decoded
 from v2a.models.vqvae3d import Vqvae3d
 from v2a.reading.decode import Decoder
 from v2a.reading.ring import whole_samples
 from v2a.train import train_decoder, train_vqvae
 from v2a.training import checkpoint
-from v2a.training.memory import preflight
+from v2a.training.memory import preflight, sizes
+from v2a.training.ranks import Ranks
 
 from v2a_data.console import Console
 from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
@@ -56,7 +59,7 @@ def test_the_papers_decoder_is_refused_with_advice(
 
 
 def test_what_fits_is_only_said(coded: ShardSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    preflight("m", 2_500_000, 10**9, CPU, Console("test"))
+    preflight("m", 2_500_000, 10**9, Optimisation(), CPU, Console("test"))
     assert "m: 2.50 M parameters, about 1.04 GB to train on cpu" in capsys.readouterr().err
 
 
@@ -286,3 +289,33 @@ def test_clips_shorter_than_a_crop_are_tiled_or_left_out(coded: ShardSet, tmp_pa
     assert train_decoder(context(coded, tmp_path, console, config)).steps == 1
     with pytest.raises(NothingError, match="5 samples give 0 crops"):
         train_vqvae(context(coded, tmp_path / "other", console, tiny(view={"seconds": 4.0, "tile": False}, vqvae=one)))
+
+
+def test_what_is_taken_in_parts_needs_room_for_one_part() -> None:
+    config = tiny(vqvae={"optimisation": {"batch": 4}}, decoder={"optimisation": {"batch": 4}})
+    parts = tiny(
+        vqvae={"optimisation": {"batch": 4, "accumulate": 2}}, decoder={"optimisation": {"batch": 4, "accumulate": 2}}
+    )
+    half = tiny(vqvae={"optimisation": {"batch": 4, "precision": "bf16"}})
+    whole, two, ranks = sizes(config, Ranks()), sizes(parts, Ranks()), sizes(config, Ranks(0, 2))
+    for i in range(2):
+        weights = 16 * whole[i]["parameters"]
+        assert (whole[i]["bytes"] - weights) == 2 * (two[i]["bytes"] - weights) > 0
+        assert ranks[i]["bytes"] == two[i]["bytes"]
+    assert sizes(half, Ranks())[0]["bytes"] == two[0]["bytes"]
+
+
+def test_a_decoder_of_an_encoder_with_other_weights_is_refused(
+    coded: ShardSet, tmp_path: Path, console: Console
+) -> None:
+    """Trained again with the same settings on another machine, an encoder has other codes."""
+    one = {"optimisation": {"steps": 1, "validate_every": 0}}
+    config = tiny(vqvae=one, decoder=one)
+    train_vqvae(context(coded, tmp_path, console, config))
+    train_decoder(context(coded, tmp_path, console, config))
+    weights = tmp_path / "vqvae3d" / "step-000001" / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({**tensors, "quantizer.book": tensors["quantizer.book"] + 0.1}, weights)
+    encoder, found = load_vqvae(config, tmp_path, CPU)
+    with pytest.raises(UsageError, match="another encoder"):
+        load_decoder(config, tmp_path, encoder, found, CPU)

@@ -11,7 +11,7 @@ from v2a.train import train_vqvae
 from v2a.tune import checked_space, tune
 
 from v2a_data.console import Console
-from v2a_data.errors import InterruptedRunError, NothingError, UsageError
+from v2a_data.errors import DiskError, InterruptedRunError, NothingError, UsageError
 from v2a_data.shards.read import ShardSet
 
 GRID = {"decoder.options.hidden": [4, 6], "decoder.optimisation.lr": [1e-3, 1e-2]}
@@ -43,7 +43,7 @@ def test_a_grid_tries_every_combination_once(search: Callable[..., Any], tmp_pat
     assert {row.state for row in found} <= {"complete", "pruned"}
     values = [row.value for row in found]
     assert values == sorted(values, reverse=True)
-    made = sorted(path.name for path in (tmp_path / "tune").glob("trial-*"))
+    made = sorted(path.name for path in (tmp_path / "tune").glob("*/trial-*"))
     assert made == [f"trial-{i:04d}" for i in range(4)]
     # A finished search is not searched again.
     before = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.rglob("*.safetensors"))
@@ -54,7 +54,7 @@ def test_a_grid_tries_every_combination_once(search: Callable[..., Any], tmp_pat
 def test_a_stopped_search_goes_on_with_the_trial_it_was_in(search: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(InterruptedRunError):
         search(At("train", 4, interrupt), sampler="grid", space=GRID)
-    (first,) = (tmp_path / "tune").glob("trial-*")
+    (first,) = (tmp_path / "tune").glob("*/trial-*")
     assert [path.name for path in (first / "audio_fc-tied").glob("step-*")] != []
     steps = []
 
@@ -67,7 +67,7 @@ def test_a_stopped_search_goes_on_with_the_trial_it_was_in(search: Callable[...,
     assert steps.count(("train audio_fc-tied", 4)) == 1
     assert len(found) == 4
     assert len({tuple(row.options.values()) for row in found}) == 4
-    assert len(list((tmp_path / "tune").glob("trial-*"))) == 4
+    assert len(list((tmp_path / "tune").glob("*/trial-*"))) == 4
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -82,9 +82,31 @@ def test_ranges_are_drawn_within_their_bounds(search: Callable[..., Any], sample
     assert len({row.options["decoder.optimisation.lr"] for row in found}) == 3
 
 
+def test_another_space_is_another_search_beside_the_first(search: Callable[..., Any], tmp_path: Path) -> None:
+    first = search(sampler="grid", space={"decoder.options.hidden": [4, 6]})
+    second = search(sampler="grid", space={"decoder.optimisation.lr": [1e-3, 2e-3]})
+    third = search(sampler="grid", space={"vqvae.options.codes": [8]})
+    assert [row.state == "fail" for row in (*first, *second, *third)] == [False] * 5
+    assert len(list((tmp_path / "tune").glob("*/trial-0000"))) == 3
+    assert search(sampler="grid", space={"decoder.options.hidden": [4, 6]}) == first
+
+
+def test_what_is_not_the_trials_fault_is_no_result(search: Callable[..., Any]) -> None:
+    def full() -> None:
+        raise DiskError("the disk is full")
+
+    with pytest.raises(DiskError):
+        search(At("train", 2, full), sampler="grid", space={"decoder.options.hidden": [4, 6]})
+    found = search(sampler="grid", space={"decoder.options.hidden": [4, 6]})
+    assert sorted((row.options["decoder.options.hidden"], row.state) for row in found) == [
+        (4, "complete"),
+        (6, "complete"),
+    ]
+
+
 def test_options_of_the_encoder_train_one_per_trial(search: Callable[..., Any], tmp_path: Path) -> None:
     search(sampler="grid", space={"vqvae.options.codes": [8, 16]})
-    folders = sorted((tmp_path / "tune").glob("trial-*/vqvae3d"))
+    folders = sorted((tmp_path / "tune").glob("*/trial-*/vqvae3d"))
     assert [path.is_symlink() for path in folders] == [False, False]
 
 
@@ -103,6 +125,7 @@ def test_a_trial_that_diverges_is_a_failed_one(search: Callable[..., Any], capsy
         ({}, "space is empty"),
         ({"space": {"view.fps": [25]}}, "options of vqvae and decoder"),
         ({"space": {"decoder.options.hiden": [3]}}, "unknown key 'hiden'"),
+        ({"space": {"decoder.optimisation.accumulate": [1, 3]}}, "3 parts of a batch of 4"),
         ({"space": {"decoder.options.hidden": {"low": 1}}}, "a range has low, high"),
         ({"space": {"decoder.options.hidden": {"low": 5, "high": 2}}}, "is not below"),
         ({"space": {"decoder.optimisation.lr": {"low": 0.0, "high": 2, "log": True}}}, "starts above 0"),

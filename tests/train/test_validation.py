@@ -150,6 +150,42 @@ def test_parts_of_a_batch_add_up_to_it(split: ShardSet, tmp_path: Path, console:
             torch.testing.assert_close(made[0][name], other[name], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("tile", [True, False])
+def test_clips_shorter_than_the_view_are_tiled_for_judging_too(
+    split: ShardSet, tmp_path: Path, console: Console, tile: bool
+) -> None:
+    view = {"seconds": 2.64, "tile": tile}  # one of the clips to train on is as long, none of the others
+    settings = {"steps": 2, "validate_every": 1, "batch": 1}
+    config = tiny(view=view, vqvae={"optimisation": settings}, decoder={"optimisation": settings})
+    train_vqvae(context(split, tmp_path, console, config))
+    done = train_decoder(context(split, tmp_path, console, config))
+    assert ("swap_auc" in done.best) == tile
+
+
+@pytest.mark.parametrize("step", [6, 9, 14])
+def test_killed_while_a_checkpoint_is_written_the_best_is_not_lost(
+    split: ShardSet, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    config = tiny(vqvae={"optimisation": FREQUENT})
+    train_vqvae(context(split, tmp_path / "whole", console, config))
+    save = checkpoint.save
+
+    def dies(folder: Path, module: object, optimizer: object, state: dict[str, object], *more: object) -> object:
+        if state["step"] == step:
+            raise KeyboardInterrupt
+        return save(folder, module, optimizer, state, *more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(checkpoint, "save", dies)
+        train_vqvae(context(split, tmp_path / "part", console, config))
+    checkpoint.tidy(tmp_path / "part" / "vqvae3d")
+    newest, best = (found(tmp_path / "part" / "vqvae3d") for found in (checkpoint.latest, checkpoint.best))
+    assert newest is not None and best is not None
+    assert best.step == newest.state["standing"]["step"]
+    train_vqvae(context(split, tmp_path / "part", console, config))
+    assert kept(tmp_path / "part") == kept(tmp_path / "whole")
+
+
 def test_a_validation_that_cannot_be_measured_is_no_better() -> None:
     standing = Standing().after(3, 0.5, {"a": 0.5}).after(6, None, {})
     assert (standing.step, standing.value, standing.without_better) == (3, 0.5, 1)

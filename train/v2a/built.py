@@ -27,7 +27,7 @@ def decoder_name(config: TrainConfig) -> str:
 
 def encoder_mark(found: checkpoint.Checkpoint) -> dict[str, Any]:
     """Which encoder a decoder belongs to: codes of another one mean something else."""
-    return {"vqvae_step": found.step, "vqvae": digest(found.state["about"])}
+    return {"vqvae_step": found.step, "vqvae": digest([found.state["about"], found.fingerprint()])}
 
 
 def new_vqvae(stage: Stage) -> VideoEncoder:

@@ -1,5 +1,6 @@
 """The `v2a` command line: train, encode, tune, generate, evaluate, demo."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,7 +61,7 @@ def train(
     console = common.console if place.leads else Console("train", quiet=True)
     context = Context(config, shards, checkpoints, workers, console, force, place)
     if dry_run:
-        rows = sizes(config)
+        rows = sizes(config, place)
         words = [f"{r['model']}: {r['parameters'] / 1e6:.2f} M parameters, {r['bytes'] / 1e9:.2f} GB" for r in rows]
         samples = len(shards.split("train"))
         console.result(
@@ -160,9 +161,11 @@ def tune(common: Common, dry_run: DryRun = False) -> int:
         rows = [{"trial": f.number, "state": f.state, "swap_auc": f.value, "options": f.options} for f in found]
         record.note(trials=rows)
     cells = [(str(f.number), _figure(f.value), f.state, *(str(f.options.get(n, "")) for n in names)) for f in found]
-    best = " ".join(f"--set train.{name}={value}" for name, value in found[0].options.items())
+    best = " ".join(f"--set {shlex.quote(f'train.{name}={value}')}" for name, value in found[0].options.items())
+    what = "" if any(name.startswith("vqvae.") for name in names) else " decoder"
+    next_words = f"\nthe best one: v2a train{what} {best}" if found[0].value is not None else "\nnone has a value"
     words = table(("trial", "swap-AUC", "state", *names), cells)
-    console.result({"trials": rows}, f"{words}\nthe best one: v2a train decoder {best}")
+    console.result({"trials": rows}, words + next_words)
     return ExitCode.OK
 
 

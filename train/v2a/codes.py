@@ -62,7 +62,12 @@ class CodeCache:
         Older ones of the split go: only one is ever asked for.
         """
         time = encoder.stride[0]
-        about = [checkpoint.state["about"], checkpoint.step, to_table(form), [[e.key, e.sha256] for e in entries]]
+        about = [
+            checkpoint.state["about"],
+            checkpoint.fingerprint(),
+            to_table(form),
+            [[e.key, e.sha256] for e in entries],
+        ]
         target = folder / f"codes-{digest(about)}"
         if not (target / "done.json").is_file():
             for old in folder.glob("codes-*"):

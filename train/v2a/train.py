@@ -31,7 +31,7 @@ from v2a.training import checkpoint, loop
 from v2a.training.card import write_card
 from v2a.training.held_out import SOUND_BY, HeldOutSound, HeldOutVideo
 from v2a.training.journal import open_trackers
-from v2a.training.memory import preflight
+from v2a.training.memory import clips_at_once, preflight
 from v2a.training.precision import kind_of
 from v2a.training.ranks import Ranks, alone
 from v2a.training.self_check import check_conv3d
@@ -65,7 +65,7 @@ class Context:
 
     def data_hash(self) -> str:
         """Which samples are trained on; a resumed run must have the same."""
-        return digest([[e.key, e.sha256] for e in self.shards.split("train")])
+        return digest([[e.key, e.sha256, e.shard, e.frames, e.label] for e in self.shards.split("train")])
 
 
 def train_vqvae(context: Context) -> loop.Trained:
@@ -75,8 +75,10 @@ def train_vqvae(context: Context) -> loop.Trained:
     check_conv3d(context.device, kind_of(stage.optimisation.precision, context.device) or torch.float32)
     model = new_vqvae(stage)
     frames = crop_frames(stage, context.config)
-    memory = model.activation_bytes(stage.optimisation.batch, frames, form.height, form.width)
-    preflight(stage.model, count_parameters(model), memory, context.device, context.console)
+    memory = model.activation_bytes(
+        clips_at_once(stage.optimisation, context.ranks.world), frames, form.height, form.width
+    )
+    preflight(stage.model, count_parameters(model), memory, stage.optimisation, context.device, context.console)
     model = model.to(context.device)
 
     upload = Upload(context.device)
@@ -103,8 +105,8 @@ def train_decoder(context: Context) -> loop.Trained:
     model_class: type[SoundDecoder] = MODELS[stage.model]
     name = decoder_name(context.config)
     parameters = model_class.parameters_of(config, shape)
-    memory = model_class.activation_bytes(config, shape, stage.optimisation.batch)
-    preflight(name, parameters, memory, context.device, context.console)
+    memory = model_class.activation_bytes(config, shape, clips_at_once(stage.optimisation, context.ranks.world))
+    preflight(name, parameters, memory, stage.optimisation, context.device, context.console)
     seed_all(context.config)
     model = model_class(config, shape).to(context.device)
     cache = _cached(context, encoder, found)
@@ -117,7 +119,9 @@ def train_decoder(context: Context) -> loop.Trained:
 
     validation = None
     if context.shards.split("validation"):
-        held_out = HeldOutSound(model, encoder, context.shards, form, stage.optimisation.batch)
+        held_out = HeldOutSound(
+            model, encoder, context.shards, form, stage.optimisation.batch, tile=context.config.view.tile
+        )
         validation = Validation(held_out, SOUND_BY)
     part = _Part(name, stage, model, inputs, lambda parts: None, shape.frames, validation)
     return _train(context, part, cache, encoder_mark(found))

@@ -1,7 +1,8 @@
 """Search for options of the sound decoder (and, where the space says so, of the encoder) with Optuna.
 
-checkpoints/tune/journal.log       every trial, its options and validations; an interrupted search goes on from it
-                /trial-0003/…      the checkpoints of one trial, resumable like any other
+checkpoints/tune/journal.log             every trial, its options and validations; an interrupted search goes on from it
+                /<search>/trial-0003/…   the checkpoints of one trial, resumable like any other; another space, recipe
+                                         or data set is another search
 
 A trial is judged by in-class swap-AUC on the validation split, never by its loss: mean squared errors rank silence
 above sound. One that falls behind the median of the others is pruned.
@@ -13,12 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from v2a.built import decoder_config
 from v2a.config import TrainConfig, load_train_config
 from v2a.models import MODELS
 from v2a.train import Context, train_decoder, train_vqvae
+from v2a.training.errors import DivergedError, NoRoomError
 from v2a.training.held_out import SOUND_BY
-from v2a_data.errors import FatalError, InterruptedRunError, MissingToolError, NothingError, UsageError
+from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
 from v2a_data.recipe import build, digest, merge, to_table
 
 if TYPE_CHECKING:
@@ -79,8 +83,8 @@ def checked_space(config: TrainConfig) -> dict[str, Any]:
             _check_range(where, values, grid=config.tune.sampler == "grid")
         elif not isinstance(values, (list, tuple)) or not values:
             raise UsageError(f"{where}: expected a list of choices or {{low, high}}, got {values!r}")
-        first = values[0] if isinstance(values, (list, tuple)) else values["low"]
-        _check_known(load_train_config(_laid(config, {name: first})))
+        for value in values if isinstance(values, (list, tuple)) else (values["low"], values["high"]):
+            _check_known(load_train_config(_laid(config, {name: value})))
     return dict(space)
 
 
@@ -166,7 +170,7 @@ def _one(context: Context, study: "optuna.Study", space: Mapping[str, Any]) -> N
 
     trial = study.ask()
     options = {name: _drawn(trial, name, values) for name, values in space.items()}
-    folder = str(trial.user_attrs.get("folder", f"trial-{trial.number:04d}"))
+    folder = str(trial.user_attrs.get("folder", f"{study.study_name}/trial-{trial.number:04d}"))
     trial.set_user_attr("folder", folder)
     best: list[float] = []
 
@@ -180,14 +184,14 @@ def _one(context: Context, study: "optuna.Study", space: Mapping[str, Any]) -> N
             raise optuna.TrialPruned
 
     try:
-        value = _train(context, options, context.checkpoints / FOLDER / folder, watch)
+        config = load_train_config(_laid(context.config, options))
+        value = _train(context, config, options, context.checkpoints / FOLDER / folder, watch)
         study.tell(trial, value)
     except optuna.TrialPruned:
         study.tell(trial, max(best), state=TrialState.PRUNED)
-    except InterruptedRunError:
-        raise
-    except FatalError as error:
-        context.console.warn(f"{folder}: {error.message}")
+    except (DivergedError, NoRoomError, torch.OutOfMemoryError) as error:
+        # Whatever else ends a run says nothing of these options: the trial is taken up again by the next one.
+        context.console.warn(f"{folder}: {error}")
         study.tell(trial, state=TrialState.FAIL)
 
 
@@ -201,17 +205,20 @@ def _drawn(trial: "optuna.Trial", name: str, values: Any) -> Any:
 
 
 def _train(
-    context: Context, options: Mapping[str, Any], folder: Path, watch: Callable[[int, dict[str, float]], None]
+    context: Context,
+    config: TrainConfig,
+    options: Mapping[str, Any],
+    folder: Path,
+    watch: Callable[[int, dict[str, float]], None],
 ) -> float:
     """Train with these options; the encoder too where one of them is its own, else the workspace's stands in."""
-    config = load_train_config(_laid(context.config, options))
     folder.mkdir(parents=True, exist_ok=True)
     here = replace(context, config=config, checkpoints=folder, force=False)
     shared = folder / config.vqvae.model
     if any(name.startswith("vqvae.") for name in options):
         train_vqvae(here)
     elif not shared.is_symlink():
-        shared.symlink_to(Path("..") / ".." / config.vqvae.model, target_is_directory=True)
+        shared.symlink_to(Path("..") / ".." / ".." / config.vqvae.model, target_is_directory=True)
     trained = train_decoder(replace(here, watch=watch))
     value = next((trained.best[name] for name in SOUND_BY if name in trained.best), None)
     if value is None:

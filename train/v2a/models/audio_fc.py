@@ -83,6 +83,9 @@ class AudioFc(SoundDecoder):
         self.register_buffer("level_started", torch.zeros((), dtype=torch.bool))
         self.register_buffer("level", torch.zeros(_BINS))
         self.register_buffer("spread", torch.ones(()))
+        # What the buffer says, on the host: asking a GPU in every step would make the host wait.
+        self._known_started = False
+        self.register_load_state_dict_post_hook(_ask_again)
 
     @classmethod
     def parameters_of(cls, config: Config, shape: CodeShape) -> int:
@@ -99,8 +102,8 @@ class AudioFc(SoundDecoder):
         """`values` (B, dim, T, h, w) against `sound` (B, samples)."""
         if self.config.learns == "log_magnitude":
             target = self._log_magnitudes(sound)
-            if self.training and not self.level_started:
-                self._start(target)
+            if self.training and not self._known_started:
+                self._start_once(target)
             error = F.mse_loss(self._standardised(values), (target - self.level) / self.spread)
             return Loss(error, {"log_magnitude_mse": error.detach()})
         target = torch.tanh(sound) if self.config.squash == "tanh" else sound
@@ -156,6 +159,11 @@ class AudioFc(SoundDecoder):
         spectra = torch.stft(sound, WINDOW, self.hop, window=window, return_complex=True)
         return spectra.abs().clamp_min(FLOOR).log().transpose(1, 2)[:, : self.shape.frames * self.hops]
 
+    def _start_once(self, target: Tensor) -> None:
+        if not self.level_started:
+            self._start(target)
+        self._known_started = True
+
     @torch.no_grad()
     def _start(self, target: Tensor) -> None:
         """Mean level per bin and one spread from the first batch of all ranks: the network learns differences."""
@@ -164,6 +172,11 @@ class AudioFc(SoundDecoder):
         squares = joined.summed((target - self.level).square().sum())
         self.spread.copy_((squares / (count * _BINS)).sqrt().clamp_min(1e-3))
         self.level_started.fill_(True)
+
+
+def _ask_again(module: nn.Module, _: object) -> None:
+    """Another state was loaded: its buffer says whether the level is known."""
+    module._known_started = False  # type: ignore[assignment]
 
 
 def _sizes(config: AudioFc.Config, shape: CodeShape) -> tuple[int, int]:

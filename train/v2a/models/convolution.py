@@ -28,7 +28,7 @@ class BlockConv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, C, T, h, w)`, each side a multiple of its stride → `(B, outputs, T', h', w')`."""
-        kernel, padding = _blocks(self.kernel_size, self.stride), list[Any](self.padding)
+        kernel, padding = _blocks(self.kernel_size, self.stride), [int(n) for n in self.padding]
         # Weights of zero meet what the kernel's last block reaches beyond the padding.
         behind = [(n - 1) * s - before for n, s, before in zip(kernel, self.stride, padding, strict=True)]
         parts = _split(self.weight, kernel, self.stride).permute(0, 3, 5, 7, 1, 2, 4, 6)

@@ -4,7 +4,7 @@ Samples are drawn in groups (one of them all; or shard sets with weights; or lab
 are permuted and four of them are open at a time; each is cut into short runs that are read in sequence, and runs of the
 open shards take turns. Groups are merged in proportion. The crops of `block` samples are shuffled together.
 
-`crops[g]` has the global index g: batch g // batch; rank r of W takes those with (g % batch) % W == r.
+`crops[g]` has the global index g: batch g // batch; rank r of W takes the r-th of W stretches of every batch.
 """
 
 import math

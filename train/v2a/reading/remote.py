@@ -175,7 +175,9 @@ class Kept:
         if len(body) > self.max_bytes:
             return
         with self._locked() as file:
-            used = int(file.read() or 0) + len(body)
+            count = file.read().strip()
+            # Who was killed while writing it leaves none: then what is there is counted.
+            used = (int(count) if count.isdecimal() else self._let_go(self.max_bytes)) + len(body)
             if used > self.max_bytes:
                 used = self._let_go(int(self.max_bytes * _KEPT) - len(body)) + len(body)
             # Counted first: who is killed in between leaves too high a count, and the next to let go counts again.

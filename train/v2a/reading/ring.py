@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +23,6 @@ from v2a_data.shards.read import Entry
 _TIMEOUT_S = 60.0
 # How often a waiting worker looks whether the driver still lives; a killed driver cannot end it.
 _LOOK_UP_S = 2.0
-_SHM = Path("/dev/shm")  # noqa: S108 - where Linux keeps shared memory; only its free space is asked for
 
 
 class SampleSource(Protocol):
@@ -110,11 +108,12 @@ class Ring:
         assert not self._workers
         planes = (rows, *self.form.plane_shape(frames)), np.dtype(np.uint8)
         sound = (rows, frames * self.samples_per_frame), np.dtype(np.float32)
-        _check_room(sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in (planes, sound)))
         self._shared = [_Shared(*planes), _Shared(*sound)]
         self.frames, self.sound = (shared.array for shared in self._shared)
         context = multiprocessing.get_context("spawn")
         self._tasks: Any = context.Queue()
+        # What is still asked for when the run ends must not keep the process: nobody reads it any more.
+        self._tasks.cancel_join_thread()
         self._done: Any = context.Queue()
         arguments = (self.form, self._pools, [shared.about for shared in self._shared], self._tasks, self._done)
         for _ in range(self.workers):
@@ -155,7 +154,9 @@ class _Shared:
     """An array in shared memory that this process owns."""
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self._memory = SharedMemory(create=True, size=int(np.prod(shape)) * dtype.itemsize)
+        size = int(np.prod(shape)) * dtype.itemsize
+        self._memory = SharedMemory(create=True, size=size)
+        _reserve(self._memory, size)
         self.array: np.ndarray = np.ndarray(shape, dtype, self._memory.buf)
         self.about = (self._memory.name, shape, dtype.str)
 
@@ -169,16 +170,19 @@ class _Shared:
             self._memory._buf = self._memory._mmap = None  # type: ignore[attr-defined]
 
 
-def _check_room(size: int) -> None:
-    """Memory that is not there would end the process when it is first touched."""
-    if _SHM.is_dir():
-        room = os.statvfs(_SHM)
-        free = room.f_bavail * room.f_frsize
-        if size > free:
-            raise DiskError(
-                f"the stream needs {size / 1e9:.2f} GB of shared memory, {_SHM} has {free / 1e9:.2f} GB free",
-                hint="lower the batch or the view, use --workers 0, or give the container more (--shm-size)",
-            )
+def _reserve(memory: SharedMemory, size: int) -> None:
+    """Take all of it now: memory that is not there would end the process when it is first touched."""
+    try:
+        os.posix_fallocate(memory._fd, 0, size)  # type: ignore[attr-defined]
+    except OSError as error:
+        memory.close()
+        memory.unlink()
+        raise DiskError(
+            f"the stream needs {size / 1e9:.2f} GB more of shared memory than there is: {error.strerror}",
+            hint="lower the batch or the view, use --workers 0, or give the container more (--shm-size)",
+        ) from None
+    except AttributeError:
+        return  # a system without it
 
 
 def work(form: Form, pools: Sequence[Pool], abouts: Sequence[tuple[str, Any, str]], tasks: Any, done: Any) -> None:
@@ -212,6 +216,8 @@ class Whole:
 
 def whole_samples(source: SampleSource, entries: Sequence[Entry]) -> Iterator[Whole]:
     """Whole samples in order, without crops. Raises `FatalError` where the run cannot go on."""
+    if not entries:
+        return
     rows = source.ahead() + 1
     lengths = [source.length(entry) for entry in entries]
     source.allocate(rows, max(lengths))

@@ -8,6 +8,8 @@ checkpoints/<name>/step-000100/model.safetensors     parameters and buffers
 """
 
 import json
+import os
+import re
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -17,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from v2a_data.errors import FatalError, MissingToolError
-from v2a_data.files import sync_folder
+from v2a_data.errors import DiskError, FatalError, MissingToolError
+from v2a_data.files import sha256_file, sync_folder
+from v2a_data.recipe import digest
 
 _KEPT = 2
 
@@ -47,6 +50,11 @@ class Checkpoint:
         path = self.folder / "average.safetensors"
         return _load(path) if path.is_file() else {}
 
+    def fingerprint(self) -> str:
+        """SHA-256 over its weights: what was made with them belongs to no others."""
+        names = ("model.safetensors", "average.safetensors")
+        return digest([sha256_file(self.folder / name) for name in names if (self.folder / name).is_file()])
+
     def weights(self) -> dict[str, Tensor]:
         """What to generate with: parameters and buffers, averaged ones in their place."""
         return self.model() | self.average()
@@ -70,15 +78,23 @@ def save(
 
 
 def save_best(folder: Path, module: nn.Module, state: dict[str, Any]) -> Checkpoint:
-    """Keep the module as the best so far; it has the weights that were validated."""
-    found = _write(folder, f"best-{state['step']:06d}", {"model.safetensors": module.state_dict()}, state)
+    """Keep the module as the best so far; it has the weights that were validated.
+
+    The best before stays until `keep_best`, which the checkpoint of this step must precede: a run that is killed in
+    between goes on from an earlier step, for which that one is still the best.
+    """
+    return _write(folder, f"best-{state['step']:06d}", {"model.safetensors": module.state_dict()}, state)
+
+
+def keep_best(folder: Path, step: int) -> None:
+    """Remove every best one but that of `step`."""
     for old in _named(folder, "best"):
-        if old != found.folder:
+        if _step(old) != step:
             shutil.rmtree(old)
-    return found
 
 
 def _write(folder: Path, name: str, files: dict[str, dict[str, Tensor]], state: dict[str, Any]) -> Checkpoint:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,25 +104,32 @@ def _write(folder: Path, name: str, files: dict[str, dict[str, Tensor]], state: 
         for file, tensors in files.items():
             save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary / file)
         (temporary / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        for path in temporary.iterdir():
+            _sync(path)
         sync_folder(temporary)
         final = folder / name
         if final.exists():
             shutil.rmtree(final)
         temporary.rename(final)
         sync_folder(folder)
+    except SafetensorError as error:  # what it makes of a full disk is no OSError
+        raise DiskError(f"{folder / name} cannot be written: {error}", hint="free some space") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Checkpoint(final, state)
 
 
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def tidy(folder: Path) -> None:
-    """Remove leftovers of killed runs, and a best one of steps that are done again."""
+    """Remove leftovers of killed runs, and all best ones but that which the newest checkpoint knows of."""
     for leftover in folder.glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     found = latest(folder)
-    for best in _named(folder, "best"):
-        if found is None or _step(best) > found.step:
-            shutil.rmtree(best)
+    keep_best(folder, found.state.get("standing", {}).get("step", 0) if found is not None else 0)
 
 
 def latest(folder: Path) -> Checkpoint | None:
@@ -125,6 +148,8 @@ def _newest(folder: Path, kind: str) -> Checkpoint | None:
         return None
     try:
         state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
+        if not isinstance(state, dict) or state.get("step") != _step(found[-1]):
+            raise ValueError("its state.json is not that of this step")
     except (OSError, ValueError) as error:
         raise FatalError(f"{found[-1]}: {error}", hint="remove this checkpoint; the one before is used then") from None
     return Checkpoint(found[-1], state)
@@ -181,7 +206,8 @@ def _load(path: Path) -> dict[str, Tensor]:
 
 def _named(folder: Path, kind: str) -> list[Path]:
     """Finished checkpoints of a kind by step: from a million steps on the names are longer."""
-    return sorted((path for path in folder.glob(f"{kind}-*") if (path / "state.json").is_file()), key=_step)
+    found = (path for path in folder.glob(f"{kind}-*") if re.fullmatch(rf"{kind}-\d+", path.name))
+    return sorted((path for path in found if (path / "state.json").is_file()), key=_step)
 
 
 def _step(path: Path) -> int:

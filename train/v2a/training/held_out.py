@@ -68,10 +68,13 @@ class HeldOutVideo:
 
 
 class HeldOutSound:
-    """Sounds for the first window of clips, from codes that are made once."""
+    """Sounds for the first window of clips, from codes that are made once; `tile` repeats clips that are shorter."""
 
-    def __init__(self, model: SoundDecoder, encoder: VideoEncoder, shards: ShardSet, form: Form, rows: int) -> None:
-        self._model, self._encoder, self._shards, self._form, self._rows = model, encoder, shards, form, rows
+    def __init__(
+        self, model: SoundDecoder, encoder: VideoEncoder, shards: ShardSet, form: Form, rows: int, *, tile: bool
+    ) -> None:
+        self._model, self._encoder, self._shards, self._form = model, encoder, shards, form
+        self._rows, self._tile = rows, tile
         self._clips: list[Clip] = []
         self._codes: list[np.ndarray] = []
 
@@ -80,13 +83,14 @@ class HeldOutSound:
         frames = self._model.shape.frames * self._encoder.stride[0]
         entries = self._shards.split("validation")
         source = shard_source(self._shards, entries, self._form, 0)
-        chosen = _spread([entry for entry in entries if source.length(entry) >= frames], _MOST_SOUNDS)
+        chosen = _spread([e for e in entries if self._tile or source.length(e) >= frames], _MOST_SOUNDS)
         for sample in whole_samples(source, chosen):
             if sample.trouble is not None:
                 continue
-            entry = sample.entry
-            self._codes.append(encode(self._encoder, sample.frames[:frames], self._form))
-            real = Sound(sample.sound[: self._model.shape.samples].copy(), self._form.rate_hz, entry.key)
+            # Shorter ones are repeated, as in training.
+            entry, planes = sample.entry, np.resize(sample.frames, (frames, *sample.frames.shape[1:]))
+            self._codes.append(encode(self._encoder, planes, self._form))
+            real = Sound(np.resize(sample.sound, self._model.shape.samples), self._form.rate_hz, entry.key)
             self._clips.append(Clip(entry.key, entry.label, entry.group_id, real))
 
     def __call__(self, step: int, folder: Path, journal: Journal | None) -> dict[str, float]:

@@ -17,6 +17,7 @@ from v2a.models.base import Loss
 from v2a.stream import Crops, Cursor, ShardStream
 from v2a.training import checkpoint
 from v2a.training.average import WeightAverage
+from v2a.training.errors import DivergedError
 from v2a.training.journal import Journal, Tracker
 from v2a.training.precision import Numbers
 from v2a.training.ranks import Ranks
@@ -118,6 +119,15 @@ class Trainer:
                 f"{folder} was trained otherwise:\n  {_difference(found.state['about'], self.training.about)}",
                 hint="--force starts this training again from nothing",
             )
+        try:
+            self._load(found)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise FatalError(
+                f"{found.folder} does not hold what this training needs: {error}",
+                hint="remove this checkpoint; the one before is used then",
+            ) from None
+
+    def _load(self, found: checkpoint.Checkpoint) -> None:
         self.training.module.load_state_dict(found.model())
         checkpoint.restore(self.optimizer, found.optimizer())
         if self.average is not None:
@@ -155,8 +165,10 @@ class Trainer:
             stop = stack.enter_context(stop_signals())
             while not self.finished:
                 crops = next(batches)
-                self._turn(stream.cursor.epoch, journal)
+                epoch = self._turn(stream.cursor.epoch)
                 self._one(crops)
+                if journal is not None and epoch:
+                    journal.figures(self.step, epoch)
                 progress.step()
                 self._after(stream, journal, stop.asked)
         self.ranks.wait()  # what comes next reads the last checkpoint
@@ -170,13 +182,11 @@ class Trainer:
     def _journal(self) -> Journal:
         return Journal(self.training.folder, self.step, self.training.trackers(self.step))
 
-    def _turn(self, epoch: int, journal: Journal | None) -> None:
-        """Write down the epoch before, where the batch at hand is the first of another."""
-        if epoch != self.cursor.epoch:
-            figures = self.training.epoch_figures()
-            if journal is not None and figures:
-                journal.figures(self.step, {f"epoch/{name}": value for name, value in figures.items()})
+    def _turn(self, epoch: int) -> dict[str, float]:
+        """Figures of the epoch before, where the batch at hand is the first of another; they go with its step."""
+        ended = epoch != self.cursor.epoch
         self.cursor = Cursor(epoch)
+        return {f"epoch/{name}": value for name, value in self.training.epoch_figures().items()} if ended else {}
 
     def _one(self, crops: Crops) -> None:
         """One optimizer step on this rank's share of a batch."""
@@ -220,13 +230,16 @@ class Trainer:
             self._settle()
         if log and journal is not None:
             journal.figures(self.step, _mean(self._recent))
-        validation = self.training.validation
+        validation, before = self.training.validation, self.standing.step
         figures = self._judge(validation, journal) if judge and validation is not None else None
         if save:
             self._save(stream)
+        if self.standing.step != before and self.ranks.leads:
+            checkpoint.keep_best(self.training.folder, self.standing.step)
         if figures is not None:
             self.training.watch(self.step, figures)
         if stopped:
+            self.ranks.wait()  # who leaves first makes torchrun end the others, rank 0 while it saves
             raise InterruptedRunError(
                 f"stopped at step {self.step}; the checkpoint is kept", hint="run the same command again to go on"
             )
@@ -242,7 +255,7 @@ class Trainer:
             for name, value in self._recent[i].items():
                 if not math.isfinite(value):
                     step = self.step - len(self._recent) + i
-                    raise FatalError(
+                    raise DivergedError(
                         f"{self.training.name} diverged: {name} is {value} after {step} steps",
                         hint="lower optimisation.lr, raise warmup_steps, or set clip_norm with --set; "
                         "the last checkpoint is kept",

@@ -1,4 +1,4 @@
-"""Batches to the device: through page-locked memory that is allocated once, so that copies overlap with computing."""
+"""Batches to the device, through page-locked memory that is allocated once: the host does not wait for copies."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,8 +21,8 @@ class _Slot:
 class Upload:
     """Arrays of always the same shapes and kinds to one device.
 
-    A stream's arrays are views that its next batch overwrites: they are copied once, to page-locked memory, while the
-    device still works on the batch before. Without a GPU the tensors are the arrays themselves.
+    A stream's arrays are views that its next batch overwrites: they are copied once, to page-locked memory, and the
+    host goes on while the device reads them. Without a GPU the tensors are the arrays themselves.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -1,0 +1,116 @@
+"""The trainer on the synthetic world's `small` view: what the models of seed paper 000 reach in minutes on a CPU.
+
+Per seed: a world to train on, one of other seeds to test on, one of physical parameters that neither has (`ood`); the
+commands a user types; the tables of `v2a evaluate`. The bar for the tied decoder is half-way from the nearest training
+clip by motion to the real sound, in in-class swap-AUC and onset-F1. Everything is synthetic.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import inputs
+
+TEST_SEED = 10_000
+METRICS = ("swap_auc_in_class", "onset_f1", "counterfactual")
+HEADER = ("seed", "set", "row", *METRICS, "flags")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--videos", type=int, default=1500, help="to train on")
+    parser.add_argument("--tests", type=int, default=200, help="to test on, of each world")
+    parser.add_argument("--folder", type=Path, help="keeps what it makes there and goes on from it")
+    parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
+    options = parser.parse_args()
+    rows, met, minutes = [], [], []
+    with tempfile.TemporaryDirectory() as name:
+        for seed in range(options.seeds):
+            folder = (options.folder or Path(name)) / str(seed)
+            before = _cpu_s()
+            tables = one(folder, seed, options.videos, options.tests)
+            minutes.append(round((_cpu_s() - before) / 60, 1))
+            for kind, table in tables.items():
+                rows += [(seed, kind, *_cells(row)) for row in table["rows"]]
+                rows += [(seed, kind, row["name"], *_picture(row), "") for row in table["video"]["rows"]]
+            met.append(bar(tables["test"]["rows"]))
+    words = f"CPU minutes per seed, rendering and both decoders included: {minutes}\nbars met per seed: {met}"
+    inputs.show("small_view", HEADER, rows, words, options.json, bars=met, minutes=minutes)
+    return 0 if all(all(each.values()) for each in met) else 1
+
+
+def one(folder: Path, seed: int, videos: int, tests: int) -> dict[str, dict[str, Any]]:
+    """Train on one world and judge on two others; the answers of `v2a evaluate` by set."""
+    root = folder / "w"
+    _dataset(folder / "train", root, videos, ("--seed", seed), ("splits.test=0", "splits.validation=64"))
+    at = ("-w", root, "--set", 'train.config="small"')
+    _call("v2a", "train", *at)
+    _call("v2a", "train", "decoder", *at, "--set", "train.form=literal", "--set", "train.decoder.options.hidden=64")
+    answers = {}
+    for kind, more in (("test", ()), ("ood", ("--ood",))):
+        other = folder / f"{kind}-w"
+        _dataset(folder / kind, other, tests, ("--seed", TEST_SEED + seed, *more), (f"splits.test={tests}",))
+        answers[kind] = json.loads(_call("v2a", "evaluate", *at, "--shards", other / "shards", "--json"))
+    return answers
+
+
+def _dataset(world: Path, root: Path, videos: int, how: tuple[object, ...], sets: tuple[str, ...]) -> None:
+    """Every clip of a rendered world as shards; nothing is curated, the world has no faults here."""
+    if (root / "shards" / "index.parquet").exists():
+        return
+    _call("v2a-data", "synth", world, "--videos", videos, "--view", "small", *how)
+    form = ("shard.width=64", "shard.height=36", "clips.seconds=2", "fetch.sleep_s=[0, 0]", 'duplicates.keep="all"')
+    words = [word for item in (*sets, *form) for word in ("--set", item)]
+    _call("v2a-data", "fetch", "--source", "synthetic", "--input", world, "--recipe", "keep_all", "-w", root, *words)
+    _call("v2a-data", "curate", "-w", root)
+    _call("v2a-data", "shard", "-w", root)
+
+
+def _call(program: str, *words: object) -> str:
+    module = {"v2a": "v2a", "v2a-data": "v2a_data"}[program]
+    quiet = [] if "--json" in words else ["-q"]
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, words), *quiet], stdout=subprocess.PIPE, check=True, env=os.environ
+    )
+    return done.stdout.decode()
+
+
+def bar(rows: list[dict[str, Any]]) -> dict[str, bool]:
+    """Whether the tied decoder is half-way from nearest by motion to the real sound, and above it for certain."""
+    tied, nearest, real = (
+        next(row for row in rows if row["name"].endswith(name)) for name in ("tied", "nearest by motion", "real")
+    )
+    found = {}
+    for metric in METRICS[:2]:
+        low, high = nearest[metric]["mean"], real[metric]["mean"]
+        found[metric] = tied[metric]["mean"] >= low + (high - low) / 2
+        found[f"{metric} above nearest"] = tied[metric]["low"] > low
+    return found
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    figures = [row[metric] for metric in METRICS]
+    cells = ["-" if f["mean"] is None else f"{f['mean']:.3f} [{f['low']:.3f}, {f['high']:.3f}]" for f in figures]
+    return row["name"], *cells, ", ".join(row["flags"])
+
+
+def _picture(row: dict[str, Any]) -> tuple[str, str, str]:
+    """The video encoder's figures, in the columns of the others."""
+    codes = f"perplexity {row['perplexity']:.0f}, codes {row['codes_used']}" if row["codes_used"] else "-"
+    return f"PSNR {row['psnr_db']['mean']:.2f} dB", f"SSIM {row['ssim']['mean']:.3f}", codes
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    sys.exit(main())
