@@ -2,8 +2,8 @@
 
 Every resumed process is new and has nothing but checkpoint and shards. In *elastic* lives each one has another number
 of ranks (1, 2, 3) and stream workers (0, 1, 4): the samples of every global batch, in order, are compared with those
-of the unbroken run. In *steady* lives ranks stay (1 or 2) and workers change: the weights at the end are compared too,
-bit for bit.
+of the unbroken run. In *steady* lives ranks stay (1 or 2) and workers change: what is there at the end is compared too,
+byte for byte: weights, averages, the best of the validations, figures.
 """
 
 import argparse
@@ -27,8 +27,7 @@ WORLDS, WORKERS = (1, 2, 3), (0, 1, 4)
 KILLS_PER_LIFE = 5
 VIDEOS = 20
 STEPS = CONFIG["vqvae"]["optimisation"]["steps"]
-LAST = Path("vqvae3d") / f"step-{STEPS:06d}"
-WEIGHTS = ("model.safetensors", "optimizer.safetensors", "average.safetensors")
+LAST = f"step-{STEPS:06d}"
 _LOOK_S = 0.005
 _LIMIT_S = 300.0
 
@@ -99,7 +98,8 @@ def run(folder: Path, kills: int, seed: int, per_life: int = KILLS_PER_LIFE) -> 
         seen = life(shards, place, steady, min(per_life, kills - out.kills), rng, out)
         compare(unbroken, seen, f"life {out.lives}", out)
         if steady is not None:
-            differ = [name for name in WEIGHTS if bytes_of(place, name) != bytes_of(whole[steady], name)]
+            ours, theirs = ended(place), ended(whole[steady])
+            differ = [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)]
             out.weights += [f"life {out.lives}: {name} with {steady} ranks" for name in differ]
         out.lives += 1
     return out
@@ -176,8 +176,11 @@ def compare(unbroken: Batches, seen: list[Batches], name: str, out: Outcome) -> 
     out.order += [f"{name}: batch {at} never came" for at in sorted(missing)]
 
 
-def bytes_of(place: Path, name: str) -> bytes:
-    return (place / LAST / name).read_bytes()
+def ended(place: Path) -> dict[str, bytes]:
+    """What a finished training leaves: its last weights and averages, its best, how it stands, its figures."""
+    folder = place / "vqvae3d"
+    paths = [*(folder / LAST).iterdir(), *folder.glob("best-*/*"), folder / "metrics.jsonl"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 if __name__ == "__main__":

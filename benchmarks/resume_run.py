@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from v2a.train import Context, train_vqvae
 from v2a.training import ranks
 
 from v2a_data.console import Console
-from v2a_data.shards.read import open_shards
+from v2a_data.shards.read import ShardSet, open_shards
 
 # Slow enough for a kill to meet the step that it is meant for.
 _PAUSE_S = 0.02
@@ -26,7 +27,7 @@ CONFIG: dict[str, Any] = {
         "model": "vqvae3d",
         "options": {"channels": [4, 8], "codes": 32, "update": "ema", "revive_below": 1.0},
         "optimisation": {
-            "steps": 60, "batch": 6, "lr": 3e-3, "warmup_steps": 3, "save_every": 4, "validate_every": 0,
+            "steps": 60, "batch": 6, "lr": 3e-3, "warmup_steps": 3, "save_every": 4, "validate_every": 10,
             "weights_ema": 0.9,
         },
     },
@@ -48,6 +49,12 @@ class Noting(ShardStream):
                 yield crops
 
 
+def _split(folder: Path) -> ShardSet:
+    """Every fifth sample to validate on."""
+    entries = open_shards(folder).entries
+    return ShardSet(folder, [replace(e, split="train" if i % 5 else "validation") for i, e in enumerate(entries)])
+
+
 def main() -> None:
     shards, checkpoints, notes, workers = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
     torch.set_num_threads(1)
@@ -55,7 +62,7 @@ def main() -> None:
     Noting.notes = notes / f"{place.rank}.jsonl"
     train.ShardStream = Noting  # type: ignore[misc]
     config = load_train_config(CONFIG)
-    train_vqvae(Context(config, open_shards(shards), checkpoints, workers, Console("resume", quiet=True), False, place))
+    train_vqvae(Context(config, _split(shards), checkpoints, workers, Console("resume", quiet=True), False, place))
     ranks.leave()
 
 
