@@ -3,6 +3,7 @@
 import pickle
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -33,6 +34,7 @@ class Site:
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     ranges: bool = True
     failures: int = 0
+    silent: int = 0
 
 
 def _handler(site: Site) -> type[SimpleHTTPRequestHandler]:
@@ -43,6 +45,10 @@ def _handler(site: Site) -> type[SimpleHTTPRequestHandler]:
         def do_GET(self) -> None:
             path, span = site.folder / self.path.lstrip("/"), self.headers["Range"]
             site.asked.append((self.path, span))
+            if site.silent:
+                site.silent -= 1
+                time.sleep(2)
+                return
             if site.failures:
                 site.failures -= 1
                 self.send_error(503)
@@ -230,3 +236,16 @@ def test_spans_go_to_workers_without_their_connection(site: Site, tmp_path: Path
     again: RemoteSpans = pickle.loads(pickle.dumps(shards.spans))
     assert again.read(shards.entries[0]) == shards.spans.read(shards.entries[0])
     assert isinstance(shards, RemoteShards)
+
+
+def test_a_server_that_stops_answering_is_a_broken_connection(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "_STALL_S", 0.3)
+    monkeypatch.setattr(remote, "_PAUSE_S", 0.0)
+    shards = open_remote(site.url, tmp_path / "cache")
+    site.silent = 1
+    assert shards.read(shards.entries[0]).mp4  # the second try is answered
+    site.silent = 99
+    with pytest.raises(FatalError, match="cannot be fetched"):
+        shards.read(shards.entries[1])

@@ -27,6 +27,8 @@ PROTOCOLS = ("http", "https", "s3", "gs", "hf", "file")
 CACHE_BYTES = 20_000_000_000
 _MAX_INDEX = 1_000_000_000
 _TRIES, _PAUSE_S = 3, 1.0
+# A server that says nothing for so long has lost the connection.
+_STALL_S = 30.0
 # After an eviction so much of the bound is in use.
 _KEPT = 0.9
 # Between JSON and media lies a tar header.
@@ -144,13 +146,22 @@ class RemoteSpans:
                 from fsspec.core import url_to_fs
 
                 # Listings kept from earlier would hide what changed.
-                self._opened = url_to_fs(self.url, skip_instance_cache=True)
+                self._opened = url_to_fs(self.url, skip_instance_cache=True, **_timeouts(self.url))
             except ImportError as error:
                 raise MissingToolError(
                     f"{self.url.partition(':')[0]} addresses need another package: {error}",
                     hint="pip install 'v2a-data[remote]' for http, s3fs for s3, gcsfs for gs",
                 ) from None
         return self._opened
+
+
+def _timeouts(url: str) -> dict[str, Any]:
+    """How long a connection may be silent, where the protocol leaves that to us."""
+    if not url.startswith(("http://", "https://")):
+        return {}
+    from aiohttp import ClientTimeout
+
+    return {"client_kwargs": {"timeout": ClientTimeout(total=None, sock_connect=_STALL_S, sock_read=_STALL_S)}}
 
 
 class Kept:
