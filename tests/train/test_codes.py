@@ -64,7 +64,7 @@ def test_it_is_written_once_and_another_encoders_go(
     model, found = encoder
     first = {name: encode_split(model, found, split, name, FORM, 0, console).folder for name in ("train", "test")}
     assert encode_split(model, found, split, "train", FORM, 0, At("encode", 1, die)).folder == first["train"]
-    later = replace(found, state={**found.state, "step": 4})
+    later = replace(found, state={**found.state, "about": {"model": "another"}})
     second = encode_split(model, later, split, "train", FORM, 0, console).folder
     assert not first["train"].exists() and second.is_dir() and first["test"].is_dir()
 

@@ -37,7 +37,7 @@ def test_nothing_said_is_the_defaults() -> None:
         ({"view": {"width": 1.5}}, "train.view.width: expected int, got 1.5"),
         ({"seed": True}, "train.seed: expected int, got True"),
         ({"config": "demmo"}, "train.config: no fragment named 'demmo'; did you mean 'demo'?"),
-        ({"config": "zzz"}, "known: demo, vqvae_airplane"),
+        ({"config": "zzz"}, "known: demo, literal, small, vqvae_airplane"),
         ({"config": ""}, "no fragment named ''"),
     ],
 )
@@ -79,7 +79,7 @@ def test_the_recipe_lies_over_the_fragment_value_by_value() -> None:
 def test_every_fragment_builds_its_models(name: str) -> None:
     config = load_train_config({"config": name})
     assert new_vqvae(config.vqvae).name == "vqvae3d"
-    assert decoder_config(config).form == "tied"
+    assert decoder_config(config).form == config.form == ("literal" if name == "literal" else "tied")
     form = form_of(config.view)
     assert form.rate_hz / form.fps == form.samples_per_frame
     assert form.width % 2 == form.height % 2 == 0
