@@ -163,14 +163,20 @@ def limit(way: Way, mp4s: list[bytes], clips: int) -> None:
 
 
 def idle_share(batches: Iterator[Crops], batch_s: float, steps: int) -> float:
-    """How much of its time a device waits whose step takes 1.2 × the stream's batch time."""
-    waited, began = 0.0, time.monotonic()
+    """How much of its time a device waits whose step takes 1.2 × the stream's batch time.
+
+    As with a GPU, the host asks for the next batch while the device works: it may be one step ahead.
+    """
+    idle, began = 0.0, time.monotonic()
+    ends = began  # when the device is done with what it was given
     for _ in range(steps):
-        asked = time.monotonic()
         next(batches)
-        waited += time.monotonic() - asked
-        time.sleep(1.2 * batch_s)
-    return waited / (time.monotonic() - began)
+        now = time.monotonic()
+        idle += max(0.0, now - ends)
+        starts = max(now, ends)
+        ends = starts + 1.2 * batch_s
+        time.sleep(max(0.0, starts - now))
+    return idle / (ends - began)
 
 
 def growth(batches: Iterator[Crops], samples: int, batch: int) -> tuple[int, int]:
