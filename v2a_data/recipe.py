@@ -113,7 +113,7 @@ class FetchSection:
     before a download; `per_day` is how many downloads may start within 24 hours. All three count per outgoing address:
     the machine's own, or `source_address`. When a site asks to wait, up to `longest_wait_s` is waited for, and for
     more than that the run stops. `licence = "cc"` takes only what its site calls Creative Commons. No download starts,
-    and none goes on, with less than `keep_free_gb` of free disk.
+    and none goes on, with less than `keep_free_gb` of free disk: for so long as for a site is waited for space.
     Where `keep_media` is false, `shard` deletes the media of videos whose clips it has written.
     """
 

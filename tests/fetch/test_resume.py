@@ -175,6 +175,28 @@ def test_a_full_disk_is_seen_before_anything_is_asked(files, tmp_path: Path, con
     assert "fetch.keep_free_gb" in caught.value.message
 
 
+def test_a_disk_above_its_mark_pauses_the_run_until_there_is_space(
+    files, tmp_path: Path, console: Console, clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Space comes back after some looks: the run goes on by itself. Where none does, it ends when its time is over."""
+    looks: list[float] = []
+
+    def free(folder: Path) -> int:
+        looks.append(clock.now())
+        return 0 if 2 <= len(looks) <= 5 else 10**12
+
+    monkeypatch.setattr("v2a_data.fetch.disk.free_bytes", free)
+    with mapped(playable(files), files) as requests:
+        result = run(tmp_path / "w", console)
+    assert result.fetched == len([path for path in requests if "/watch" in path]) > 0
+    assert looks[5] - looks[1] == pytest.approx(4 * 5.0, abs=0.5)
+    monkeypatch.setattr("v2a_data.fetch.disk.free_bytes", lambda folder: 0)
+    began = clock.now()
+    with mapped(playable(files), files) as requests, pytest.raises(DiskError):
+        run(tmp_path / "other", console, longest_wait_s=60.0)
+    assert requests == [] and clock.now() - began == pytest.approx(60, abs=1)
+
+
 def test_a_disk_that_fills_up_ends_a_download_and_leaves_nothing(
     files, tmp_path: Path, console: Console, clock, monkeypatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Room on the disk: what is wanted, what is there, and a mark at which downloads stop before it is full."""
+"""Room on the disk: what is wanted, what is there, and a mark at which downloads pause before it is full."""
 
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from v2a_data.ledger import Ledger
 # About one YouTube-8M video (207 s) at 360 lines with AAC.
 _USUAL_BYTES = 23e6
 _ENOUGH_FILES = 20
+# How often a run that waits for space looks whether there is some.
+LOOK_S = 5.0
 _DISK_WORDS = ("no space left on device", "disk quota exceeded", "read-only file system", "file too large")
 
 

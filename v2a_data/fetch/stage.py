@@ -7,7 +7,7 @@ from v2a_data.console import Console
 from v2a_data.engine import Engine, Job, Step
 from v2a_data.errors import FatalError, MissingToolError, NothingError, SiteStopError
 from v2a_data.fetch.announce import goal, offline, parallel, say_terms
-from v2a_data.fetch.disk import shortage
+from v2a_data.fetch.disk import LOOK_S, shortage
 from v2a_data.fetch.download import FetchRequest, fetch_video
 from v2a_data.fetch.failures import BY_NAME
 from v2a_data.fetch.finished import FetchOutcome
@@ -157,11 +157,26 @@ class _Run:
             return False
         if self.offline:
             return True
-        self.ended = shortage(self.workspace.root, self.recipe.fetch.keep_free_gb)
+        if not self._wait_for_room():
+            return False
         full_until = self.pace.full_until()
         if full_until is not None:
             self.result.go_on_at = moment(full_until)
         return self.ended is None and full_until is None
+
+    def _wait_for_room(self) -> bool:
+        """Pause while the disk is above its mark; false where the user asked to stop, or nothing was freed in time."""
+        fetch, folder = self.recipe.fetch, self.workspace.root
+        until = self.pace.clock.now() + fetch.longest_wait_s
+        self.ended = shortage(folder, fetch.keep_free_gb)
+        if self.ended is not None and fetch.longest_wait_s > 0:
+            self.console.say(f"{self.ended.message}; waiting {fetch.longest_wait_s:g} s for space")
+        while self.ended is not None and (left := until - self.pace.clock.now()) > 0:
+            if not self.pace.clock.wait(min(left, LOOK_S)):
+                self.ended = None
+                return False
+            self.ended = shortage(folder, fetch.keep_free_gb)
+        return self.ended is None
 
     def _begin(self, video: Video) -> bool:
         """Wait until the schedule has room and write the start down; false when the user asked to stop."""
