@@ -8,10 +8,8 @@ byte for byte: weights, averages, the best of the validations, figures.
 
 import argparse
 import json
-import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import inputs
+import ranked
 from resume_run import CONFIG
 
 RUN = Path(__file__).with_name("resume_run.py")
@@ -142,15 +141,7 @@ def start(shards: Path, place: Path, group: int, world: int, workers: int) -> Pr
     """A process group as torchrun makes it."""
     notes = place / f"notes-{group}"
     notes.mkdir(parents=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = []
-    for rank in range(world):
-        own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        env = {**os.environ, "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in own.items()}}
-        words = [sys.executable, str(RUN), str(shards), str(place), str(notes), str(workers)]
-        running.append(subprocess.Popen(words, env=env))
+    running = ranked.start(world, RUN, shards, place, notes, workers)
     return Process(running, [notes / f"{rank}.jsonl" for rank in range(world)])
 
 

@@ -31,9 +31,10 @@ import numpy as np
 import psutil
 import torch
 import webdataset
-from v2a.reading.decode import Form
+from v2a.reading.form import Form
 from v2a.reading.order import BLOCK
-from v2a.stream import Crops, ShardStream, shard_source
+from v2a.reading.source import shard_source
+from v2a.stream import Crops, ShardStream
 
 from v2a_data.media.picture import plane_view, split_planes
 from v2a_data.shards.read import open_shards

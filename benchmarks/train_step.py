@@ -58,7 +58,7 @@ class Step:
         lower = torch.autocast(planes.device.type, torch.bfloat16) if self.bf16 else nullcontext()
         with lower:
             video = self.colours(planes, width, height)
-            loss: Loss = self.model.loss(Batch((), (), video, video))  # type: ignore[operator]
+            loss: Loss = self.model.loss(Batch(video, video))  # type: ignore[operator]
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()
         self.optimizer.step()

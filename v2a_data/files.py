@@ -39,10 +39,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_file(path: Path) -> None:
+    """Make what a file holds durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def publish(temporary: Path, final: Path) -> None:
     """Sync a finished temporary file and give it its final name."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    sync_file(temporary)
     final.parent.mkdir(parents=True, exist_ok=True)
     os.replace(temporary, final)
     sync_folder(final.parent)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from makers import Clip, make, noise_track
 from v2a.config import TrainConfig, load_train_config
-from v2a.reading.decode import Form
+from v2a.reading.form import Form
 from v2a.stream import Crops
 from v2a.train import Context
 from v2a.training.ranks import Ranks

@@ -17,7 +17,8 @@ from test_remote import write_index
 from torch.utils.data import DataLoader
 from v2a.dataset import ShardDataset
 from v2a.reading.order import Plan
-from v2a.stream import ShardStream, mixed
+from v2a.reading.source import mixed
+from v2a.stream import ShardStream
 
 from v2a_data.errors import FatalError, NothingError
 from v2a_data.shards.read import ShardSet

@@ -12,12 +12,12 @@ from PIL import Image
 from scipy.ndimage import correlate1d
 from v2a.codes import encode
 from v2a.colour import rgb
-from v2a.evaluate_video import MEAN_FRAME, UNTRAINED, VideoJudge, perplexity, rebuilder, untrained_codebook, video_text
+from v2a.evaluate_video import MEAN_FRAME, UNTRAINED, VideoJudge, rebuilder, spread, untrained_codebook, video_text
 from v2a.metrics.intervals import Figure
 from v2a.metrics.picture import luma, psnr_db, ssim
 from v2a.models.base import Batch
 from v2a.models.vqvae3d import Vqvae3d
-from v2a.reading.decode import Form
+from v2a.reading.form import Form
 
 FORM = Form(32, 20, Fraction(25, 2), 16000)
 
@@ -94,9 +94,9 @@ def test_luma_is_pillows() -> None:
 
 
 def test_perplexity_by_hand() -> None:
-    assert perplexity(np.full(32, 7)) == pytest.approx(32)
-    assert perplexity(np.asarray([0, 9, 0])) == pytest.approx(1)
-    assert perplexity(np.asarray([2, 1, 1])) == pytest.approx(np.exp(0.5 * np.log(2) + 0.5 * np.log(4)))
+    assert spread(np.full(32, 7)) == pytest.approx(32)
+    assert spread(np.asarray([0, 9, 0])) == pytest.approx(1)
+    assert spread(np.asarray([2, 1, 1])) == pytest.approx(np.exp(0.5 * np.log(2) + 0.5 * np.log(4)))
 
 
 # Rebuilding
@@ -170,7 +170,7 @@ def test_training_shows_against_an_untrained_codebook(tmp_path: Path) -> None:
     optimizer = torch.optim.Adam(encoder.parameters(), 3e-3)
     encoder.train()
     for _ in range(150):
-        loss = encoder.loss(Batch(("k",) * 4, ("x",) * 4, video, torch.zeros(4, 1)))
+        loss = encoder.loss(Batch(video, torch.zeros(4, 1)))
         optimizer.zero_grad()
         loss.total.backward()
         optimizer.step()

@@ -21,7 +21,7 @@ from v2a.cli import app as v2a
 from v2a.generate import SoundMaker, faded, generate_file, to_pcm
 from v2a.models.audio_fc import AudioFc, CodeShape
 from v2a.models.vqvae3d import Vqvae3d
-from v2a.reading.decode import Form
+from v2a.reading.form import Form
 
 from v2a_data.errors import ItemError
 

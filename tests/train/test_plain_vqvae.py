@@ -37,7 +37,7 @@ def test_losses_are_those_of_the_plain_model(update: str, strides: tuple) -> Non
         curve = []
         for batch in planes:
             video = colours(batch, 20, 10)
-            loss = model.loss(Batch((), (), video, video))
+            loss = model.loss(Batch(video, video))
             optimizer.zero_grad()
             loss.total.backward()
             optimizer.step()

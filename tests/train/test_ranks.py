@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import ranked
 import torch
 from safetensors.torch import load_file
 from small import context, tiny
@@ -41,26 +41,13 @@ ranks.leave()
 """
 
 
-def together(world: int, *words: object, program: list[str]) -> list[int]:
-    """Run a program in `world` processes as torchrun does; their exit codes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = []
-    for rank in range(world):
-        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        env = {**os.environ, "OMP_NUM_THREADS": "1", **{key: str(value) for key, value in place.items()}}
-        running.append(subprocess.Popen([sys.executable, *program, *map(str, words)], env=env))
-    return [process.wait(timeout=240) for process in running]
-
-
 @pytest.mark.slow
 def test_two_processes_train_what_one_does(coded: ShardSet, tmp_path: Path, console: Console) -> None:
     config = tiny(vqvae=OVER, decoder=OVER)
     one, two = tmp_path / "one", tmp_path / "two"
     for run in (train_vqvae, train_decoder):
         run(context(coded, one, console, config))
-    assert together(2, coded.folder, two, program=["-c", PROGRAM]) == [0, 0]
+    assert [p.wait(timeout=240) for p in ranked.start(2, "-c", PROGRAM, coded.folder, two)] == [0, 0]
     for name in ("vqvae3d", "audio_fc-tied"):
         # Adam makes a full step of the noise of a gradient near zero, so gradients are compared: their averages.
         a, b = (load_file(folder / name / "step-000003" / "optimizer.safetensors") for folder in (one, two))

@@ -19,7 +19,8 @@ import pytest
 from small import FORM, Seen
 from v2a.reading import remote
 from v2a.reading.remote import Kept, RemoteShards, RemoteSpans, open_remote
-from v2a.stream import ShardStream, shard_source
+from v2a.reading.source import shard_source
+from v2a.stream import ShardStream
 
 from v2a_data.errors import FatalError, UsageError
 from v2a_data.shards.read import Entry, ShardSet

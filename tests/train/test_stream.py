@@ -18,10 +18,12 @@ import pytest
 from makers import decode_all, read_code
 from small import FORM, LENGTHS, SHARD_FPS, Seen, sample_sound
 from v2a.reading.damage import Damaged, DamageLog
-from v2a.reading.decode import Decoder, Form
+from v2a.reading.decode import Decoder
 from v2a.reading.fill import Job
+from v2a.reading.form import Form
 from v2a.reading.ring import Ring, whole_samples
-from v2a.stream import Crops, Cursor, ShardStream, shard_source
+from v2a.reading.source import shard_source
+from v2a.stream import Crops, Cursor, ShardStream
 
 from v2a_data.errors import FatalError, NothingError, UsageError
 from v2a_data.shards.read import ShardSet

@@ -11,8 +11,10 @@ from makers import Clip, make, noise_track, read_code
 from small import FORM, LENGTHS, SHARD_FPS, Seen, sample_sound
 from v2a.colour import rgb, video
 from v2a.reading import decode
-from v2a.reading.decode import Decoder, Form, Grid, Target
-from v2a.stream import ShardStream, shard_source
+from v2a.reading.decode import Decoder, Target
+from v2a.reading.form import Form, Grid
+from v2a.reading.source import shard_source
+from v2a.stream import ShardStream
 
 from v2a_data.shards.read import ShardSet
 

@@ -20,7 +20,7 @@ def model(**options: object) -> Vqvae3d:
 
 
 def batch(video: torch.Tensor) -> Batch:
-    return Batch(("k",) * len(video), ("x",) * len(video), video, torch.zeros(len(video), 1))
+    return Batch(video, torch.zeros(len(video), 1))
 
 
 @settings(max_examples=30, deadline=None)

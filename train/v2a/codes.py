@@ -21,7 +21,7 @@ from v2a.reading.damage import Damaged, DamageLog
 from v2a.reading.fill import Job, Trouble, tile
 from v2a.reading.form import Form
 from v2a.reading.ring import SampleSource, whole_samples
-from v2a.stream import shard_source
+from v2a.reading.source import shard_source
 from v2a.training.checkpoint import Checkpoint
 from v2a_data.console import Console
 from v2a_data.errors import NothingError

@@ -116,7 +116,7 @@ def evaluate(
     `MissingToolError` before anything was trained.
     """
     whole = shards.split("test")
-    entries = _chosen(whole)
+    entries = chosen(whole, (), MOST_CLIPS)
     if not entries:
         raise NothingError(f"{shards.folder} has no test clips", hint="raise splits.test in the recipe")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -196,13 +196,6 @@ def _bank(folder: Path, config: TrainConfig, test: Sequence[Entry], form: Form, 
         console.warn(f"{folder} has no training clips of other videos: no sound is retrieved from them")
         return None
     return build_bank(trained_on, entries, form, console)
-
-
-def _chosen(entries: Sequence[Entry]) -> list[Entry]:
-    if len(entries) <= MOST_CLIPS:
-        return list(entries)
-    picks = np.random.default_rng(0).choice(len(entries), MOST_CLIPS, replace=False)
-    return [entries[i] for i in sorted(picks.tolist())]
 
 
 def _makers(config: TrainConfig, checkpoints: Path, device: torch.device, console: Console) -> dict[str, SoundMaker]:

@@ -15,6 +15,7 @@ from v2a.codes import encode
 from v2a.colour import rgb
 from v2a.metrics.intervals import Figure, interval
 from v2a.metrics.picture import luma, psnr_db, ssim
+from v2a.models.nearest import perplexity
 from v2a.models.vqvae3d import Vqvae3d
 from v2a.reading.form import Form
 from v2a_data.console import table
@@ -121,10 +122,10 @@ class VideoJudge:
         codes = next(iter(self.encoders.values())).codes
         rows = []
         for name, found in self.gathered.items():
-            spread = None if found.uses is None else perplexity(found.uses)
+            even = None if found.uses is None else spread(found.uses)
             used = None if found.uses is None else int(np.count_nonzero(found.uses))
             figures = (interval(found.psnr_db, self.groups), interval(found.ssim, self.groups))
-            rows.append(VideoRow(name, *figures, spread, used))
+            rows.append(VideoRow(name, *figures, even, used))
         return VideoEvaluation(len(self.groups), self.frames, codes, rows)
 
     def _clear(self, planes: np.ndarray) -> Tensor:
@@ -199,7 +200,6 @@ def untrained_codebook(encoder: Vqvae3d) -> Vqvae3d:
     return other.to(next(encoder.parameters()).device).eval().requires_grad_(False)
 
 
-def perplexity(uses: np.ndarray) -> float:
-    """exp of the entropy of how often each code was used."""
-    share = uses[uses > 0] / uses.sum()
-    return float(np.exp(-(share * np.log(share)).sum()))
+def spread(uses: np.ndarray) -> float:
+    """Perplexity of how often each code was used, over any number of clips."""
+    return float(perplexity(torch.from_numpy(uses).double()))

@@ -17,11 +17,8 @@ from v2a.reading.damage import MOST_IN_A_ROW, Damaged, DamageLog
 from v2a.reading.fill import Job, Piece
 from v2a.reading.order import BLOCK, Cutting, Plan, epoch_plan, groups_of, most_crops
 from v2a.reading.ring import SampleSource
-from v2a.reading.source import mixed, shard_source
 from v2a_data.errors import FatalError, NothingError, UsageError
 from v2a_data.shards.read import Entry
-
-__all__ = ["Crops", "Cursor", "ShardStream", "mixed", "shard_source"]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ from v2a.models import MODELS
 from v2a.models.base import Batch, SoundDecoder, VideoEncoder, count_parameters
 from v2a.reading.form import Form
 from v2a.reading.ring import SampleSource
-from v2a.stream import Crops, ShardStream, shard_source
+from v2a.reading.source import shard_source
+from v2a.stream import Crops, ShardStream
 from v2a.training import checkpoint, loop
 from v2a.training.card import write_card
 from v2a.training.held_out import SOUND_BY, HeldOutSound, HeldOutVideo
@@ -85,8 +86,7 @@ def train_vqvae(context: Context) -> loop.Trained:
 
     def inputs(crops: Crops) -> tuple[Any, ...]:
         planes, sound = upload(crops.frames, crops.sound)
-        # Keys and labels would make every batch another program to a compiler.
-        return (Batch((), (), rgb(planes, form.width, form.height), sound),)
+        return (Batch(rgb(planes, form.width, form.height), sound),)
 
     validation = None
     if context.shards.split("validation"):

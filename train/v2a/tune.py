@@ -59,7 +59,7 @@ def tune(context: Context, done: Callable[[int, int], None]) -> list[Found]:
     _take_up(study)
     if settings.sampler == "grid":
         _enqueue_grid(study, space)
-    wanted = len(list(_grid(space))) if settings.sampler == "grid" else settings.trials
+    wanted = len(_grid(space)) if settings.sampler == "grid" else settings.trials
     while (ended := _ended(study)) < wanted:
         done(ended, wanted)
         _one(context, study, space)
@@ -138,7 +138,7 @@ def _take_up(study: "optuna.Study") -> None:
         folder = trial.user_attrs.get("folder")
         study.tell(trial.number, state=TrialState.FAIL)
         if folder is not None:
-            study.enqueue_trial(trial.params, user_attrs={"folder": folder, "again": True})
+            study.enqueue_trial(trial.params, user_attrs={"folder": folder})
 
 
 def _ended(study: "optuna.Study") -> int:

@@ -8,7 +8,7 @@ from v2a.metrics.bank import Bank, Look, look, mean_waveform
 from v2a.metrics.base import Sound
 from v2a.reading.form import Form
 from v2a.reading.ring import whole_samples
-from v2a.stream import shard_source
+from v2a.reading.source import shard_source
 from v2a_data.console import Console
 from v2a_data.shards.read import Entry, ShardSet
 
@@ -17,7 +17,7 @@ MOST_CLIPS = 2000
 
 
 def chosen(training: Sequence[Entry], test: Sequence[Entry], most: int = MOST_CLIPS) -> list[Entry]:
-    """A fixed random choice of training clips, none of which is a test clip's video or a copy of it."""
+    """A fixed random choice of clips, none of which is of a `test` clip's video or a copy of it."""
     keys, groups = {entry.key for entry in test}, {entry.group_id for entry in test}
     entries = [entry for entry in training if entry.key not in keys and entry.group_id not in groups]
     if len(entries) <= most:

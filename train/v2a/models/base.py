@@ -19,8 +19,6 @@ Stride = tuple[int, int, int]
 class Batch:
     """Crops on the device: `video` (B, 3, T, h, w) float in 0..1, `sound` (B, samples) float in −1..1."""
 
-    keys: tuple[str, ...]
-    labels: tuple[str, ...]
     video: Tensor
     sound: Tensor
 

@@ -15,8 +15,6 @@ from v2a_data.media.decode import to_float
 from v2a_data.media.limits import DEMUXERS, PROTOCOLS
 from v2a_data.media.picture import Scaler
 
-__all__ = ["Decoder", "Form", "Target"]
-
 _FULL_SCALE = np.float32(1 / 32768)
 
 

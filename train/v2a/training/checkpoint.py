@@ -8,7 +8,6 @@ checkpoints/<name>/step-000100/model.safetensors     parameters and buffers
 """
 
 import json
-import os
 import re
 import shutil
 import uuid
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from v2a_data.errors import DiskError, FatalError, MissingToolError
-from v2a_data.files import sha256_file, sync_folder
+from v2a_data.files import sha256_file, sync_file, sync_folder
 from v2a_data.recipe import digest
 
 _KEPT = 2
@@ -105,7 +104,7 @@ def _write(folder: Path, name: str, files: dict[str, dict[str, Tensor]], state: 
             save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary / file)
         (temporary / "state.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         for path in temporary.iterdir():
-            _sync(path)
+            sync_file(path)
         sync_folder(temporary)
         final = folder / name
         if final.exists():
@@ -119,17 +118,13 @@ def _write(folder: Path, name: str, files: dict[str, dict[str, Tensor]], state: 
     return Checkpoint(final, state)
 
 
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
 def tidy(folder: Path) -> None:
     """Remove leftovers of killed runs, and all best ones but that which the newest checkpoint knows of."""
     for leftover in folder.glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     found = latest(folder)
-    keep_best(folder, found.state.get("standing", {}).get("step", 0) if found is not None else 0)
+    standing = found.state.get("standing") if found is not None else None
+    keep_best(folder, standing.get("step", 0) if isinstance(standing, dict) else 0)
 
 
 def latest(folder: Path) -> Checkpoint | None:

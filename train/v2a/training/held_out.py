@@ -12,11 +12,13 @@ from v2a.codes import encode
 from v2a.colour import rgb
 from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound
+from v2a.metrics.picture import psnr_db
 from v2a.models.base import SoundDecoder, VideoEncoder
+from v2a.models.nearest import counted, perplexity
 from v2a.pictures import code_maps, spectrograms
 from v2a.reading.form import Form
 from v2a.reading.ring import whole_samples
-from v2a.stream import shard_source
+from v2a.reading.source import shard_source
 from v2a.training.journal import Journal
 from v2a_data.files import whole_file
 from v2a_data.shards.read import Entry, ShardSet
@@ -39,11 +41,11 @@ class HeldOutVideo:
 
     @torch.inference_mode()
     def __call__(self, step: int, folder: Path, journal: Journal | None) -> dict[str, float]:
-        """`psnr_db` (mean over clips), `perplexity` and `codes_used` over all of them."""
+        """`psnr_db` (mean over clips), `perplexity` and `codes_used` over all; nothing where all are damaged."""
         psnr: list[float] = []
-        uses = torch.zeros(self._model.codes, dtype=torch.int64)
         shown: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         device = next(self._model.parameters()).device
+        uses = torch.zeros(self._model.codes, dtype=torch.int64, device=device)
         source = shard_source(self._shards, self._entries, self._form, 0)
         for sample in whole_samples(source, self._entries):
             if sample.trouble is not None:
@@ -52,19 +54,16 @@ class HeldOutVideo:
             video = rgb(planes, self._form.width, self._form.height)
             codes = self._model.encode(video).codes
             rebuilt = self._model.decode(self._model.lookup(codes), *video.shape[2:])
-            psnr.append(float(-10 * torch.log10((rebuilt - video).square().mean().clamp_min(1e-10))))
-            uses += torch.bincount(codes.reshape(-1).cpu(), minlength=self._model.codes)
+            psnr.append(psnr_db(float((rebuilt - video).square().mean())))
+            uses += counted(codes, self._model.codes)
             if len(shown) < _SHOWN:
                 shown.append((_first(video), _first(rebuilt), codes[0, 0].cpu().numpy()))
+        if not psnr:
+            return {}
         image = code_maps(*(np.stack(part) for part in zip(*shown, strict=True)))
         _keep_picture(image, step, folder, journal)
-        share = uses[uses > 0].double() / uses.sum()
-        perplexity = float(torch.exp(-(share * share.log()).sum()))
-        return {
-            "psnr_db": sum(psnr) / len(psnr),
-            "perplexity": perplexity,
-            "codes_used": float((uses > 0).sum()),
-        }
+        used = float((uses > 0).sum())
+        return {"psnr_db": sum(psnr) / len(psnr), "perplexity": float(perplexity(uses.double())), "codes_used": used}
 
 
 class HeldOutSound:

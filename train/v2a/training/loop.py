@@ -89,7 +89,7 @@ class Trainer:
         self.training, self.console, self.ranks = training, console, training.ranks
         settings = training.optimisation
         self._part = self.ranks.share(settings.batch, f"{training.name}: batch") // settings.accumulate
-        if not self._part or settings.batch % (self.ranks.world * settings.accumulate):
+        if settings.batch % (self.ranks.world * settings.accumulate):
             raise UsageError(
                 f"{training.name}: a batch of {settings.batch} cannot be taken in {settings.accumulate} parts by "
                 f"{self.ranks.world} processes"
@@ -114,14 +114,14 @@ class Trainer:
         found = checkpoint.latest(folder)
         if found is None:
             return
-        if found.state["about"] != self.training.about:
-            raise UsageError(
-                f"{folder} was trained otherwise:\n  {_difference(found.state['about'], self.training.about)}",
-                hint="--force starts this training again from nothing",
-            )
         try:
+            if found.state["about"] != self.training.about:
+                raise UsageError(
+                    f"{folder} was trained otherwise:\n  {_difference(found.state['about'], self.training.about)}",
+                    hint="--force starts this training again from nothing",
+                )
             self._load(found)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FatalError(
                 f"{found.folder} does not hold what this training needs: {error}",
                 hint="remove this checkpoint; the one before is used then",
@@ -245,7 +245,7 @@ class Trainer:
             )
 
     def _settle(self) -> None:
-        """Read the recent figures from the device. Raises `FatalError` where one is no number."""
+        """Read the recent figures from the device. Raises `DivergedError` where one is no number."""
         for i, row in enumerate(self._recent):
             names = list(row)
             values = [float(row[name]) for name in names]
