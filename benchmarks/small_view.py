@@ -49,7 +49,7 @@ def main() -> int:
 def one(folder: Path, seed: int, videos: int, tests: int) -> dict[str, dict[str, Any]]:
     """Train on one world and judge on two others; the answers of `v2a evaluate` by set."""
     root = folder / "w"
-    _dataset(folder / "train", root, videos, ("--seed", seed), ("splits.test=0", "splits.validation=64"))
+    _dataset(folder / "train", root, videos, ("--seed", seed), ("splits.test=0", "splits.validation=6"))
     at = ("-w", root, "--set", 'train.config="small"')
     _call("v2a", "train", *at)
     _call("v2a", "train", "decoder", *at, "--set", "train.form=literal", "--set", "train.decoder.options.hidden=64")

@@ -75,6 +75,20 @@ def test_a_tracker_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
         tiny(trackers=["comet"])
 
 
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_hosted_trackers_take_what_they_are_given(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The real packages, offline; `uv run --extra wandb --extra trackio pytest` brings them."""
+    for key in ("WANDB_DIR", "TRACKIO_DIR"):  # read as they are imported
+        monkeypatch.setenv(key, str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    pytest.importorskip(name)
+    with Journal(tmp_path / "j", 0, [Hosted(name, "run-1", {"seed": 3})]) as journal:
+        journal.figures(5, {"loss": 0.5})
+        journal.picture(5, "p", np.full((8, 8, 3), 9, np.uint8))
+        journal.sound(5, "s", np.zeros(1600, np.float32), 16000)
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and tmp_path / "j" not in path.parents]
+
+
 def test_hosted_trackers_are_called_as_they_document(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both packages share these names; a run is known again by its name or id."""
     calls: list[Any] = []
@@ -82,13 +96,15 @@ def test_hosted_trackers_are_called_as_they_document(monkeypatch: pytest.MonkeyP
         init=lambda **words: calls.append(("init", words)),
         log=lambda values, step: calls.append(("log", values, step)),
         finish=lambda: calls.append(("finish",)),
+        Audio=lambda samples, sample_rate: ("audio", len(samples), sample_rate),
     )
     monkeypatch.setitem(__import__("sys").modules, "wandb", stand_in)
     tracker = Hosted("wandb", "run-1", {"seed": 3})
     tracker.figures(5, {"loss": 0.5})
+    tracker.sound(5, "s", np.zeros(8, np.float32), 16000)
     tracker.close()
     init = {"project": "v2a", "name": "run-1", "config": {"seed": 3}, "resume": "allow", "id": "run-1"}
-    assert calls == [("init", init), ("log", {"loss": 0.5}, 5), ("finish",)]
+    assert calls == [("init", init), ("log", {"loss": 0.5}, 5), ("log", {"s": ("audio", 8, 16000)}, 5), ("finish",)]
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,9 @@ class Hosted:
         self._module.log({name: self._module.Image(image)}, step=step)
 
     def sound(self, step: int, name: str, samples: np.ndarray, rate_hz: int) -> None:
-        self._module.log({name: self._module.Audio(samples, rate_hz)}, step=step)
+        from v2a.generate import to_pcm
+
+        self._module.log({name: self._module.Audio(to_pcm(samples), sample_rate=rate_hz)}, step=step)
 
     def close(self) -> None:
         self._module.finish()
