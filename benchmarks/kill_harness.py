@@ -85,8 +85,9 @@ class Setting:
 
 
 def kill_run(folder: Path, wanted: int, seed: int, say: Callable[[str], None]) -> Outcome:
-    """Kill `wanted` times, then finish the life at hand. Everything is made below `folder`."""
+    """Kill `wanted` times, as often in each stage, then finish the life at hand. All is made below `folder`."""
     rng = random.Random(seed)
+    quota = {stage: len(range(place, wanted, len(STAGES))) for place, stage in enumerate(STAGES)}
     with served_world(folder) as setting:
         reference = folder / "undisturbed"
         outcome = Outcome(_measure(setting, reference))
@@ -94,7 +95,7 @@ def kill_run(folder: Path, wanted: int, seed: int, say: Callable[[str], None]) -
         outcome.samples = sum(name.startswith("ledger/samples/") for name in expected)
         while len(outcome.kills) < wanted:
             workspace = folder / f"life-{outcome.lives}"
-            _live(setting, workspace, outcome, wanted, rng)
+            _live(setting, workspace, outcome, quota, rng)
             found = troubles(workspace, expected)
             outcome.troubles += [f"life {outcome.lives}: {trouble}" for trouble in found]
             outcome.lives += 1
@@ -115,12 +116,10 @@ def _measure(setting: Setting, reference: Path) -> dict[tuple[str, int], float]:
     return seconds
 
 
-def _live(setting: Setting, workspace: Path, outcome: Outcome, wanted: int, rng: random.Random) -> None:
+def _live(setting: Setting, workspace: Path, outcome: Outcome, quota: dict[str, int], rng: random.Random) -> None:
     for stage in STAGES:
         through = False
-        for _ in range(KILLS_PER_STAGE):
-            if len(outcome.kills) == wanted:
-                break
+        for _ in range(min(KILLS_PER_STAGE, quota[stage] - sum(kill.stage == stage for kill in outcome.kills))):
             workers = rng.choice(WORKERS)
             at_s = rng.uniform(0, outcome.seconds[stage, workers])
             before = scratch_at(workspace)
