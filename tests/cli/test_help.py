@@ -68,9 +68,9 @@ COMMANDS = {
     },
     ("v2a-data", "doctor"): set(),
     ("v2a", "demo"): {"--out", "--videos", "--seed", "--dry-run"},
-    ("v2a", "train"): {"--dry-run", "--force"},
-    ("v2a", "encode"): {"--split", "--dry-run"},
-    ("v2a", "tune"): {"--dry-run"},
+    ("v2a", "train"): {"--shards", "--dry-run", "--force"},
+    ("v2a", "encode"): {"--split", "--shards", "--dry-run"},
+    ("v2a", "tune"): {"--shards", "--dry-run"},
     ("v2a", "generate"): {"--output", "-o", "--dry-run", "--force"},
     ("v2a", "evaluate"): {"--shards", "--dry-run"},
 }  # fmt: skip

@@ -17,7 +17,8 @@ from test_remote import write_index
 from torch.utils.data import DataLoader
 from v2a.dataset import ShardDataset
 from v2a.reading.order import Plan
-from v2a.reading.source import mixed
+from v2a.reading.sets import mixed, weights_of
+from v2a.reading.source import shard_source
 from v2a.stream import ShardStream
 
 from v2a_data.errors import FatalError, NothingError
@@ -136,12 +137,15 @@ def test_sets_are_mixed_by_weight_out_of_their_own_folders(coded: ShardSet, tmp_
         replace(entry, mp4_offset=entry.mp4_offset + 512, json_offset=entry.json_offset + 512)
         for entry in coded.entries[4:]
     ]
-    both = [ShardSet(coded.folder, coded.entries[:4]), ShardSet(tmp_path, moved)]
-    source, entries, sets = mixed(both, "train", FORM, workers)
-    with ShardStream(source, entries, 20, 5, 3, crops="one", sets=sets, weights=(2.0, 3.0)) as stream:
+    shards = mixed([ShardSet(coded.folder, coded.entries[:4]), ShardSet(tmp_path, moved)], (2.0, 3.0))
+    entries = shards.split("train")
+    source = shard_source(shards, entries, FORM, workers)
+    with ShardStream(source, entries, 20, 5, 3, crops="one", weights=weights_of(shards)) as stream:
         for crops in islice(stream, 4):
             assert Counter(key == moved[0].key for key in crops.keys) == {True: 3, False: 2}
             for row, start in enumerate(crops.start_frames):
                 assert read_code(crops.frames[row, 0, :36], 0.5) == 2 * start
-    with pytest.raises(NothingError):
-        mixed([*both, ShardSet(tmp_path, [])], "train", FORM, workers)
+    rows = list(dataset(shards, crops="one"))
+    assert Counter(row["key"] == moved[0].key for row in rows) == {True: 3, False: 2}
+    for row in rows:
+        assert read_code(row["planes"][0, :36].numpy(), 0.5) == 2 * row["start_frame"]

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -77,6 +77,13 @@ def site(coded: ShardSet, tmp_path: Path) -> Iterator[Site]:
     folder.mkdir()
     shutil.copy(coded.folder / "s.tar", folder / "s.tar")
     write_index(folder, coded.entries)
+    with served(folder) as made:
+        yield made
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Site]:
+    """A folder on loopback."""
     made = Site(folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(made))
     made.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -391,7 +391,7 @@ if __name__ == "__main__":
     source = shard_source(shards, shards.entries, FORM, 1)
     source.allocate(1, 8)
     for _ in range(3000):
-        source.ask(Job(0, shards.entries[0], (Piece(0, 8, 0),)))
+        source.ask(Job(shards.entries[0], (Piece(0, 8, 0),)))
     source.close()
 """
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -1,6 +1,7 @@
 """The `v2a` command line: train, encode, tune, generate, evaluate, demo."""
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ from v2a_data.errors import ExitCode, UsageError
 if TYPE_CHECKING:
     from v2a.config import TrainConfig
     from v2a.train import Context
+    from v2a_data.console import Console
+    from v2a_data.shards.read import ShardSet
 
 app = new_app(
     "v2a",
@@ -28,7 +31,16 @@ def _root(
 
 
 Shards = Annotated[
-    Path | None, typer.Option("--shards", metavar="DIR", help="Folder of shards. Default: <workspace>/shards.")
+    str | None,
+    typer.Option("--shards", metavar="PLACE", help="Folder or address of shards. Default: <workspace>/shards."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shards",
+        metavar="PLACE",
+        help="Folder or address of shards; several in equal parts. Default: train.sets, else <workspace>/shards.",
+    ),
 ]
 
 
@@ -37,33 +49,34 @@ def train(
     what: Annotated[
         str | None, typer.Argument(metavar="[vqvae|decoder]", help="Default: both, one after the other.")
     ] = None,
+    shards: Sets = None,
     dry_run: DryRun = False,
     force: Annotated[bool, typer.Option("--force", help="Start again from nothing.")] = False,
 ) -> int:
     """Train the video encoder, then the sound decoder.
 
-    From the shards of the workspace; goes on from the newest checkpoints. On several GPUs:
+    From the shards of the workspace, or sets of them anywhere; goes on from the newest checkpoints. On several GPUs:
     `torchrun --nproc-per-node 4 -m v2a train`.
     """
     from v2a.train import Context, describe
     from v2a.training import ranks
     from v2a.training.memory import sizes
     from v2a_data.console import Console
-    from v2a_data.shards.read import open_shards
 
     if what not in (None, "vqvae", "decoder"):
         raise UsageError(f"{what!r}: expected vqvae or decoder")
-    config = _config(common)
+    config = _config(common, shards)
     workers = common.workers if common.workers is not None else 1
-    shards = open_shards(common.workspace / "shards").only(config.labels)
+    chosen = _training_shards(common, config)
     checkpoints = common.workspace / "checkpoints"
     place = ranks.join()
     console = common.console if place.leads else Console("train", quiet=True)
-    context = Context(config, shards, checkpoints, workers, console, force, place)
+    _warn_of_leaks(console, chosen)
+    context = Context(config, chosen, checkpoints, workers, console, force, place)
     if dry_run:
         rows = sizes(config, place)
         words = [f"{r['model']}: {r['parameters'] / 1e6:.2f} M parameters, {r['bytes'] / 1e9:.2f} GB" for r in rows]
-        samples = len(shards.split("train"))
+        samples = len(chosen.split("train"))
         console.result(
             {"dry_run": True, "samples": samples, "models": rows},
             "\n".join([*words, f"would train on {samples} samples"]),
@@ -106,6 +119,7 @@ def _trained_line(row: dict[str, Any]) -> str:
 def encode(
     common: Common,
     split: Annotated[list[str] | None, typer.Option("--split", metavar="NAME", help="Default: all of them.")] = None,
+    shards: Sets = None,
     dry_run: DryRun = False,
 ) -> int:
     """Write the codes of splits beside the trained video encoder.
@@ -115,19 +129,18 @@ def encode(
     from v2a.built import form_of, load_vqvae
     from v2a.codes import encode_split
     from v2a.training.ranks import alone
-    from v2a_data.shards.read import open_shards
 
-    console, config = common.console, _config(common)
+    console, config = common.console, _config(common, shards)
     workers = common.workers if common.workers is not None else 1
-    shards = open_shards(common.workspace / "shards").only(config.labels)
-    splits = list(dict.fromkeys(split)) if split else sorted({entry.split for entry in shards.entries})
+    chosen = _training_shards(common, config)
+    splits = list(dict.fromkeys(split)) if split else sorted({entry.split for entry in chosen.entries})
     if dry_run:
         console.result({"dry_run": True, "splits": splits}, f"would encode {', '.join(splits)}")
         return ExitCode.OK
     with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
         encoder, found = load_vqvae(config, workspace.checkpoints, alone().device)
         form = form_of(config.view)
-        made = [encode_split(encoder, found, shards, name, form, workers, console) for name in splits]
+        made = [encode_split(encoder, found, chosen, name, form, workers, console) for name in splits]
         rows = [{"split": e.split, "samples": e.samples, "code_frames": e.code_frames, "bytes": e.bytes} for e in made]
         record.note(encoded=rows)
     words = [f"{e.split}: {e.samples} samples, {e.bytes / 1e6:.1f} MB in {e.folder}" for e in made]
@@ -135,7 +148,7 @@ def encode(
     return ExitCode.OK
 
 
-def tune(common: Common, dry_run: DryRun = False) -> int:
+def tune(common: Common, shards: Sets = None, dry_run: DryRun = False) -> int:
     """Search for better options, as `[train.tune]` of the recipe says.
 
     Trials are judged by in-class swap-AUC on the validation split. Run the same command again to go on with a
@@ -146,12 +159,11 @@ def tune(common: Common, dry_run: DryRun = False) -> int:
     from v2a.tune import checked_space
     from v2a.tune import tune as search
     from v2a_data.console import table
-    from v2a_data.shards.read import open_shards
 
-    console, config = common.console, _config(common)
+    console, config = common.console, _config(common, shards)
     workers = common.workers if common.workers is not None else 1
-    shards = open_shards(common.workspace / "shards").only(config.labels)
-    context = Context(config, shards, common.workspace / "checkpoints", workers, console, False, alone())
+    chosen = _training_shards(common, config)
+    context = Context(config, chosen, common.workspace / "checkpoints", workers, console, False, alone())
     names = list(checked_space(config))
     if dry_run:
         console.result({"dry_run": True, "options": names}, f"would search {', '.join(names)}")
@@ -227,20 +239,22 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
     """
     from v2a.evaluate import evaluate as run_evaluate
     from v2a.evaluate import evaluation_text
-    from v2a_data.shards.read import open_shards
+    from v2a.reading.sets import open_place
+    from v2a_data.shards.format import INDEX_FILE
 
-    console = common.console
-    folder = shards or common.workspace / "shards"
+    console, own = common.console, common.workspace / "shards"
     config = _config(common)
-    chosen = open_shards(folder).only(config.labels)
+    chosen = open_place(shards or own).only(config.labels)
     if dry_run:
         clips = len(chosen.split("test"))
-        console.result({"dry_run": True, "clips": clips}, f"would judge {clips} test clips of {folder}")
+        console.result({"dry_run": True, "clips": clips}, f"would judge {clips} test clips of {chosen.place}")
         return ExitCode.OK
     with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
         # Another set's tables stand beside the workspace's own.
-        out = workspace.reports / ("evaluate" if shards is None else f"evaluate-{folder.resolve().name}")
-        result = run_evaluate(config, chosen, common.workspace / "shards", workspace.checkpoints, out, console)
+        out = workspace.reports / ("evaluate" if shards is None else f"evaluate-{Path(shards).resolve().name}")
+        known = bool(config.sets) or (own / INDEX_FILE).is_file()
+        training = _training_shards(common, config) if known else None
+        result = run_evaluate(config, chosen, training, workspace.checkpoints, out, console)
         record.note(evaluation=result.to_json())
     console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds, code maps and figures in {out}")
     return ExitCode.OK
@@ -267,8 +281,34 @@ def demo(
     return run_demo(common, out, videos, seed)
 
 
-def _config(common: Common) -> "TrainConfig":
-    """The training configuration: the workspace's recipe, or --recipe, with --set on top."""
+def _training_shards(common: Common, config: "TrainConfig") -> "ShardSet":
+    """What is trained on: the sets of the configuration, or the workspace's own shards."""
+    from v2a.reading.sets import open_sets
+
+    own = [(str(common.workspace / "shards"), 1.0)]
+    return open_sets([(each.shards, each.weight) for each in config.sets] or own, config.labels)
+
+
+def _warn_of_leaks(console: "Console", shards: "ShardSet") -> None:
+    from v2a.reading.sets import held_out_elsewhere
+
+    found = held_out_elsewhere(shards)
+    if found:
+        console.warn(
+            f"{len(found)} samples to train on are of videos that another set holds out, such as {found[0].key}: "
+            "figures on that set will be too good; `v2a-data leaks A B` names them"
+        )
+
+
+def _config(common: Common, shards: list[str] | None = None) -> "TrainConfig":
+    """The training configuration: the workspace's recipe, or --recipe, with --set and the places of --shards on top."""
+    from v2a.config import WeightedShards
+
+    config = _recipes_config(common)
+    return replace(config, sets=tuple(WeightedShards(shards=place) for place in shards)) if shards else config
+
+
+def _recipes_config(common: Common) -> "TrainConfig":
     from v2a.config import load_train_config
     from v2a_data.recipe import build_recipe, load_recipe, merge, read_table, to_table
     from v2a_data.workspace import Workspace

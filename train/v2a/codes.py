@@ -21,6 +21,7 @@ from v2a.reading.damage import Damaged, DamageLog
 from v2a.reading.fill import Job, Trouble, tile
 from v2a.reading.form import Form
 from v2a.reading.ring import SampleSource, whole_samples
+from v2a.reading.sets import pool_of
 from v2a.reading.source import shard_source
 from v2a.training.checkpoint import Checkpoint
 from v2a_data.console import Console
@@ -36,10 +37,10 @@ _FULL_SCALE = np.float32(1 / 32768)
 class CodeCache:
     """Codes and sound of a split, memory-mapped; a `SampleSource` whose frames are codes (T, h, w)."""
 
-    def __init__(self, folder: Path, samples_per_frame: int) -> None:
+    def __init__(self, folder: Path, entries: Sequence[Entry], samples_per_frame: int) -> None:
         self.folder, self.samples_per_frame = folder, samples_per_frame
         done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
-        self._place = {key: i for i, key in enumerate(done["keys"])}
+        self._place = {(pool_of(entry), entry.key): i for i, entry in enumerate(entries)}
         self._lengths = done["frames"]
         self._codes = np.load(folder / "codes.npy", mmap_mode="r", allow_pickle=False)
         self._sound = np.load(folder / "sound.npy", mmap_mode="r", allow_pickle=False)
@@ -78,10 +79,10 @@ class CodeCache:
                 _write(target, encoder, source, entries, form, console)
             finally:
                 source.close()
-        return cls(target, form.samples_per_frame * time)
+        return cls(target, entries, form.samples_per_frame * time)
 
-    def length(self, entry: Entry, pool: int = 0) -> int:
-        return int(self._lengths[self._place[entry.key]])
+    def length(self, entry: Entry) -> int:
+        return int(self._lengths[self._place[pool_of(entry), entry.key]])
 
     def ahead(self) -> int:
         return 0
@@ -95,7 +96,7 @@ class CodeCache:
 
     def answer(self) -> tuple[Job, Trouble | None]:
         job = self._asked.popleft()
-        i, each = self._place[job.entry.key], self.samples_per_frame
+        i, each = self._place[pool_of(job.entry), job.entry.key], self.samples_per_frame
         for piece in job.pieces:
             stop, heard = piece.start + piece.frames, piece.frames * each
             self.frames[piece.row, : piece.frames] = self._codes[i, piece.start : stop]
@@ -137,7 +138,7 @@ def encode_split(
     """
     entries = shards.split(split)
     if not entries:
-        raise NothingError(f"{shards.folder} has no samples in the split {split!r}")
+        raise NothingError(f"{shards.place} has no samples in the split {split!r}")
     cache = CodeCache.build(encoder, shards, entries, form, found.folder.parent, found, workers, console)
     frames = sum(cache.length(entry) for entry in entries)
     size = sum(path.stat().st_size for path in cache.folder.iterdir())

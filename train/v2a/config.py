@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import isfinite
 from typing import Any, Literal
 
 from v2a.training.precision import Precision
@@ -81,6 +82,14 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WeightedShards:
+    """A set of shards, by its folder or address, and its weight among all: the share of an epoch that is of it."""
+
+    shards: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tune:
     """What `v2a tune` searches: options by their names below `train`, as lists of choices or `{low, high, log}`.
 
@@ -96,7 +105,8 @@ class Tune:
 class TrainConfig:
     """Everything `v2a train` needs beside the shards; without `labels`, all of theirs are trained on and judged.
 
-    `balance` gives labels equal shares of an epoch. `deterministic` refuses operations whose result varies from run to
+    `sets` are the shards that are trained on, the workspace's own where none are named. `balance` gives labels equal
+    shares of an epoch, within each set's. `deterministic` refuses operations whose result varies from run to
     run on a GPU, at some cost in speed.
     """
 
@@ -104,6 +114,7 @@ class TrainConfig:
     seed: int = 0
     deterministic: bool = False
     trackers: tuple[Literal["tensorboard", "trackio", "wandb"], ...] = ("tensorboard",)
+    sets: tuple[WeightedShards, ...] = ()
     labels: tuple[str, ...] = ()
     balance: bool = False
     form: Literal["tied", "literal"] = "tied"
@@ -130,6 +141,9 @@ def load_train_config(table: dict[str, Any]) -> TrainConfig:
 
 def _check(config: TrainConfig) -> None:
     view = config.view
+    for i, part in enumerate(config.sets):
+        if not (isfinite(part.weight) and part.weight > 0):
+            raise UsageError(f"train.sets[{i}].weight: above 0, got {part.weight:g}; leave out a set to use none of it")
     if config.tune.trials < 1:
         raise UsageError(f"train.tune.trials: at least 1, got {config.tune.trials}")
     if view.width % 2 or view.height % 2 or min(view.width, view.height) < 4:

@@ -20,10 +20,9 @@ from v2a.colour import video
 from v2a.reading.damage import MOST_IN_A_ROW, Damaged, DamageLog
 from v2a.reading.form import Form, Grid
 from v2a.reading.order import Cutting, Plan, epoch_plan, groups_of
-from v2a.reading.remote import open_remote, spans_of
-from v2a.reading.spans import shard_fps
+from v2a.reading.sets import open_place, pool_of, pools_of, weights_of
 from v2a_data.errors import FatalError, NothingError
-from v2a_data.shards.read import ShardSet, open_shards
+from v2a_data.shards.read import ShardSet
 
 if TYPE_CHECKING:
     from v2a.reading.fill import Filler
@@ -54,17 +53,17 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         report: Callable[[Damaged], None] | None = None,
     ) -> None:
         super().__init__()
-        found = shards if isinstance(shards, ShardSet) else _opened(shards, cache)
+        found = shards if isinstance(shards, ShardSet) else open_place(shards, cache)
         self.form, self.seed, self.rank, self.world, self._report = form, seed, rank, world, report
         self.entries = found.split(split)
         if not self.entries:
-            raise NothingError(f"{shards} has no samples of the split {split!r}")
-        self._spans = spans_of(found)
-        self._fps = shard_fps(self._spans, self.entries)
+            raise NothingError(f"{found.place} has no samples of the split {split!r}")
+        self._pools = pools_of(found, self.entries)
         self._cutting = Cutting(round(seconds * form.fps), crops, tile)
-        self._lengths = [Grid(form, self._fps).length(entry.frames) for entry in self.entries]
-        names, labels = [e.shard for e in self.entries], [e.label for e in self.entries]
-        self._groups = groups_of([0] * len(names), names, labels, [1.0], balance=balance)
+        pools, shown = [pool_of(e) for e in self.entries], [e.shard for e in self.entries]
+        grids = {number: Grid(form, pool.fps) for number, pool in self._pools.items()}
+        self._lengths = [grids[n].length(e.frames) for n, e in zip(pools, self.entries, strict=True)]
+        self._groups = groups_of(pools, shown, [e.label for e in self.entries], weights_of(found), balance=balance)
         # Shared, so that workers that outlive an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         if not self.plan().crops:
@@ -84,12 +83,12 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         # Imported here, so that the process that forks the workers has no decoder.
-        from v2a.reading.fill import Filler, Pool
+        from v2a.reading.fill import Filler
 
         info, plan = get_worker_info(), self.plan()
         workers, worker = (info.num_workers, info.id) if info is not None else (1, 0)
         parts, part = self.world * workers, self.rank * workers + worker
-        filler, log = Filler(self.form, [Pool(self._spans, self._fps)]), DamageLog(len(self.entries), self._report)
+        filler, log = Filler(self.form, self._pools), DamageLog(len(self.entries), self._report)
         waiting: dict[tuple[int, int], dict[str, Any]] = {}
         try:
             for pick, crop in plan.crops:
@@ -115,7 +114,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         sound = torch.empty((len(crops), frames * each))
         starts = [chosen.starts[crop % len(chosen.starts)] for crop in crops]
         pieces = tuple(Piece(start, min(frames, length - start), row) for row, start in enumerate(starts))
-        trouble = filler.attempt(Job(0, entry, pieces, self._cutting.tile), planes.numpy(), sound.numpy())
+        trouble = filler.attempt(Job(entry, pieces, self._cutting.tile), planes.numpy(), sound.numpy())
         if trouble is None:
             about = {"key": entry.key, "label": entry.label}
             return [
@@ -129,11 +128,3 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
         if instead is None:
             raise log.none_left(tried + 1)
         return [row for crop in crops for row in self._made(plan, instead, [crop], filler, log, tried + 1)]
-
-
-def _opened(place: Path | str, cache: Path | None) -> ShardSet:
-    if "://" not in str(place):
-        return open_shards(Path(place))
-    from platformdirs import user_cache_path
-
-    return open_remote(str(place), cache or user_cache_path("v2a"))

@@ -31,8 +31,8 @@ from v2a.reading.form import Form, Grid
 from v2a_data.console import Console, table
 from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
 from v2a_data.files import whole_file, write_text
-from v2a_data.shards.format import INDEX_FILE, STAMP
-from v2a_data.shards.read import Entry, Sample, ShardSet, open_shards
+from v2a_data.shards.format import STAMP
+from v2a_data.shards.read import Entry, Sample, ShardSet
 
 CHANCE = 0.5
 _SHOWN = 6
@@ -107,24 +107,24 @@ def row_cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def evaluate(
-    config: TrainConfig, shards: ShardSet, training: Path, checkpoints: Path, out: Path, console: Console
+    config: TrainConfig, shards: ShardSet, training: ShardSet | None, checkpoints: Path, out: Path, console: Console
 ) -> Evaluation:
     """Generate sound for test clips with every trained form, judge it, write JSON, WAV files and code maps.
 
-    `training` is the folder of shards whose training clips baselines retrieve from. All sounds are compared with
+    Baselines retrieve from the training clips of `training`, if it is there. All sounds are compared with
     each other, so of a large split a fixed random choice is judged. Raises `NothingError` without test clips,
     `MissingToolError` before anything was trained.
     """
     whole = shards.split("test")
     entries = chosen(whole, (), MOST_CLIPS)
     if not entries:
-        raise NothingError(f"{shards.folder} has no test clips", hint="raise splits.test in the recipe")
+        raise NothingError(f"{shards.place} has no test clips", hint="raise splits.test in the recipe")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     makers = _makers(config, checkpoints, device, console)
     first = next(iter(makers.values()))
     video = _video_judge(first.encoder, first.form, out, entries)
     heard = _generated(shards, entries, makers, video, out, console)
-    bank = _bank(training, config, whole, first.form, console)
+    bank = _bank(training, whole, first.form, console)
     result = replace(
         judge(Setting(heard.clips, heard.looks, bank), heard.made),
         of_clips=len(whole),
@@ -186,16 +186,13 @@ def _video_judge(encoder: VideoEncoder, form: Form, out: Path, entries: Sequence
     return VideoJudge(encoder, form, out / "codes", shown)
 
 
-def _bank(folder: Path, config: TrainConfig, test: Sequence[Entry], form: Form, console: Console) -> Bank | None:
+def _bank(training: ShardSet | None, test: Sequence[Entry], form: Form, console: Console) -> Bank | None:
     """Training clips of other videos than the test clips; a warning where there are none."""
-    entries: list[Entry] = []
-    if (folder / INDEX_FILE).is_file():
-        trained_on = open_shards(folder).only(config.labels)
-        entries = chosen(trained_on.split("train"), test)
-    if not entries:
-        console.warn(f"{folder} has no training clips of other videos: no sound is retrieved from them")
+    entries = chosen(training.split("train"), test) if training is not None else []
+    if training is None or not entries:
+        console.warn("there are no training clips of other videos: no sound is retrieved from them")
         return None
-    return build_bank(trained_on, entries, form, console)
+    return build_bank(training, entries, form, console)
 
 
 def _makers(config: TrainConfig, checkpoints: Path, device: torch.device, console: Console) -> dict[str, SoundMaker]:

@@ -17,6 +17,7 @@ from v2a.reading.damage import MOST_IN_A_ROW, Damaged, DamageLog
 from v2a.reading.fill import Job, Piece
 from v2a.reading.order import BLOCK, Cutting, Plan, epoch_plan, groups_of, most_crops
 from v2a.reading.ring import SampleSource
+from v2a.reading.sets import pool_of
 from v2a_data.errors import FatalError, NothingError, UsageError
 from v2a_data.shards.read import Entry
 
@@ -81,7 +82,7 @@ class ShardStream:
     phase drawn per epoch and sample; `"one"` a single one anywhere. `tile` repeats samples shorter than a crop, which
     are left out otherwise. The last, partial batch of an epoch is left out.
 
-    `sets` says which set of shards each entry is of, `weights` their shares of an epoch; `balance` gives labels equal
+    `weights` are the shares of an epoch of the sets of shards that the entries are of; `balance` gives labels equal
     shares. A damaged sample goes to `report` and is replaced (see `damage.py`). Raises `NothingError` for an empty
     split or fewer crops than a batch, `UsageError` for a batch that `world` does not divide.
     """
@@ -100,7 +101,6 @@ class ShardStream:
         world: int = 1,
         crops: Literal["all", "one"] = "all",
         tile: bool = False,
-        sets: Sequence[int] | None = None,
         weights: Sequence[float] = (1.0,),
         balance: bool = False,
         report: Callable[[Damaged], None] | None = None,
@@ -111,10 +111,9 @@ class ShardStream:
         self.cutting = Cutting(crop_frames, crops, tile)
         self.damage = DamageLog(len(self.entries), report)
         try:
-            self.sets = list(sets) if sets is not None else [0] * len(self.entries)
-            self.lengths = [source.length(e, pool) for e, pool in zip(self.entries, self.sets, strict=True)]
-            shards, labels = [e.shard for e in self.entries], [e.label for e in self.entries]
-            self._groups = groups_of(self.sets, shards, labels, weights, balance=balance)
+            self.lengths = [source.length(entry) for entry in self.entries]
+            pools, shards = [pool_of(e) for e in self.entries], [e.shard for e in self.entries]
+            self._groups = groups_of(pools, shards, [e.label for e in self.entries], weights, balance=balance)
             self._check()
             self._buffers = self._batches_in_work()
             source.allocate(self._buffers * self.share, crop_frames)
@@ -186,7 +185,7 @@ class ShardStream:
         for crop, batch, place in task.crops:
             start = pick.starts[crop % len(pick.starts)]
             pieces.append(Piece(start, min(self.crop_frames, length - start), self._row(batch, place)))
-        job = Job(self.sets[pick.sample], self.entries[pick.sample], tuple(pieces), self.cutting.tile, self._asked)
+        job = Job(self.entries[pick.sample], tuple(pieces), self.cutting.tile, self._asked)
         self._work[self._asked] = task
         self._asked += 1
         self.source.ask(job)

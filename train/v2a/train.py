@@ -26,6 +26,7 @@ from v2a.models import MODELS
 from v2a.models.base import Batch, SoundDecoder, VideoEncoder, count_parameters
 from v2a.reading.form import Form
 from v2a.reading.ring import SampleSource
+from v2a.reading.sets import by_pool, weights_of
 from v2a.reading.source import shard_source
 from v2a.stream import Crops, ShardStream
 from v2a.training import checkpoint, loop
@@ -64,9 +65,12 @@ class Context:
     def form(self) -> Form:
         return form_of(self.config.view)
 
-    def data_hash(self) -> str:
-        """Which samples are trained on; a resumed run must have the same."""
-        return digest([[e.key, e.sha256, e.shard, e.frames, e.label] for e in self.shards.split("train")])
+    def data_hash(self) -> str | list[list[str | float]]:
+        """Which samples are trained on, of several sets each with its weight; a resumed run must have the same."""
+        sets, weights = by_pool(self.shards.split("train")), weights_of(self.shards)
+        rows = ([[e.key, e.sha256, e.shard, e.frames, e.label] for e in sets.get(n, [])] for n in range(len(weights)))
+        hashes = [digest(part) for part in rows]
+        return hashes[0] if len(weights) == 1 else [list(pair) for pair in zip(hashes, weights, strict=True)]
 
 
 def train_vqvae(context: Context) -> loop.Trained:
@@ -208,6 +212,7 @@ def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, 
         rank=ranks.rank,
         world=ranks.world,
         tile=config.view.tile,
+        weights=weights_of(context.shards),
         balance=config.balance,
         report=lambda found: context.console.warn(f"{found}; another takes its place"),
     )

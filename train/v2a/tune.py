@@ -52,7 +52,7 @@ def tune(context: Context, done: Callable[[int, int], None]) -> list[Found]:
     space = checked_space(context.config)
     if not context.shards.split("validation"):
         raise NothingError(
-            f"{context.shards.folder} has no validation clips to judge trials by",
+            f"{context.shards.place} has no validation clips to judge trials by",
             hint="raise splits.validation in the recipe and shard again",
         )
     study = _study(context, space)

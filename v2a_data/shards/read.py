@@ -54,6 +54,15 @@ class ShardSet:
         self.folder = folder
         self.entries = list(entries)
 
+    @property
+    def place(self) -> str:
+        """Where it lies, for messages."""
+        return str(self.folder)
+
+    def with_entries(self, entries: Sequence[Entry]) -> "ShardSet":
+        """The same set with these of its samples."""
+        return ShardSet(self.folder, entries)
+
     def split(self, name: str) -> list[Entry]:
         """The samples of a split, in the order of shards and keys."""
         return [entry for entry in self.entries if entry.split == name]
@@ -63,8 +72,8 @@ class ShardSet:
         known = {entry.label for entry in self.entries}
         for label in labels:
             if label not in known:
-                raise UsageError(f"{self.folder} has no samples of {label!r}; {nearest(label, sorted(known))}")
-        return ShardSet(self.folder, [entry for entry in self.entries if not labels or entry.label in labels])
+                raise UsageError(f"{self.place} has no samples of {label!r}; {nearest(label, sorted(known))}")
+        return self.with_entries([entry for entry in self.entries if not labels or entry.label in labels])
 
     def read(self, entry: Entry, *, verify: bool = False) -> Sample:
         """Read one sample; `verify` compares its hash with the index."""

@@ -1,24 +1,16 @@
 """One sample's crops into rows of memory: what a stream worker does. Imports no torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
 from v2a.reading.decode import Decoder, Target
 from v2a.reading.form import DamagedError, Form
-from v2a.reading.spans import Spans
+from v2a.reading.sets import pool_of
+from v2a.reading.spans import Pool
 from v2a_data.errors import FatalError
 from v2a_data.shards.read import Entry
-
-
-@dataclass(frozen=True)
-class Pool:
-    """One set of shards: where its media come from, and its frames per second."""
-
-    spans: Spans
-    fps: Fraction
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,6 @@ class Piece:
 class Job:
     """Pieces of one sample."""
 
-    pool: int
     entry: Entry
     pieces: tuple[Piece, ...]
     tile: bool = False
@@ -52,10 +43,10 @@ class Trouble:
 
 
 class Filler:
-    """Reads and decodes samples of several sets. One decoder is kept."""
+    """Reads and decodes samples of sets by their numbers. One decoder is kept."""
 
-    def __init__(self, form: Form, pools: Sequence[Pool]) -> None:
-        self.form, self.pools = form, tuple(pools)
+    def __init__(self, form: Form, pools: Mapping[int, Pool]) -> None:
+        self.form, self.pools = form, dict(pools)
         self._decoder = Decoder(form)
 
     def attempt(self, job: Job, frames: np.ndarray, sound: np.ndarray) -> Trouble | None:
@@ -74,11 +65,11 @@ class Filler:
 
     def close(self) -> None:
         """Close what is open."""
-        for pool in self.pools:
+        for pool in self.pools.values():
             pool.spans.close()
 
     def _fill(self, job: Job, frames: np.ndarray, sound: np.ndarray) -> None:
-        pool, each = self.pools[job.pool], self.form.samples_per_frame
+        pool, each = self.pools[pool_of(job.entry)], self.form.samples_per_frame
         targets = [
             Target(piece.start, frames[piece.row, : piece.frames], sound[piece.row, : piece.frames * each])
             for piece in job.pieces

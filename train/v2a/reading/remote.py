@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from v2a.reading.form import DamagedError
-from v2a.reading.spans import LocalSpans, Spans, check_hash, check_sizes
+from v2a.reading.spans import check_hash, check_sizes
 from v2a_data.errors import FatalError, MissingToolError, UsageError
 from v2a_data.files import whole_file
 from v2a_data.shards.format import INDEX_FILE
@@ -44,8 +44,12 @@ class RemoteShards(ShardSet):
         super().__init__(folder, entries)
         self.spans = spans
 
-    def only(self, labels: Sequence[str]) -> "RemoteShards":
-        return RemoteShards(self.spans, self.folder, super().only(labels).entries)
+    @property
+    def place(self) -> str:
+        return self.spans.url
+
+    def with_entries(self, entries: Sequence[Entry]) -> "RemoteShards":
+        return RemoteShards(self.spans, self.folder, entries)
 
     def read(self, entry: Entry, *, verify: bool = False) -> Sample:
         """Read one sample; its hash is always compared. Raises `FatalError` where it is damaged."""
@@ -217,8 +221,3 @@ class Kept:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             yield file
-
-
-def spans_of(shards: ShardSet) -> Spans:
-    """Where the samples of a set come from: its folder, or its address."""
-    return shards.spans if isinstance(shards, RemoteShards) else LocalSpans(shards.folder)

@@ -8,15 +8,17 @@ import multiprocessing
 import os
 import queue
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any, Protocol
 
 import numpy as np
 
-from v2a.reading.fill import Filler, Job, Piece, Pool, Trouble
+from v2a.reading.fill import Filler, Job, Piece, Trouble
 from v2a.reading.form import Form, Grid
+from v2a.reading.sets import pool_of
+from v2a.reading.spans import Pool
 from v2a_data.errors import DiskError, FatalError
 from v2a_data.shards.read import Entry
 
@@ -35,7 +37,7 @@ class SampleSource(Protocol):
     frames: np.ndarray
     sound: np.ndarray
 
-    def length(self, entry: Entry, pool: int = 0) -> int:
+    def length(self, entry: Entry) -> int:
         """Frames of a sample in this source's form."""
         ...
 
@@ -59,14 +61,14 @@ class SampleSource(Protocol):
 class Here:
     """No workers: each job is done when its answer is waited for."""
 
-    def __init__(self, form: Form, pools: Sequence[Pool]) -> None:
+    def __init__(self, form: Form, pools: Mapping[int, Pool]) -> None:
         self.form, self.samples_per_frame = form, form.samples_per_frame
-        self._grids = [Grid(form, pool.fps) for pool in pools]
+        self._grids = {n: Grid(form, pool.fps) for n, pool in pools.items()}
         self._filler = Filler(form, pools)
         self._asked: deque[Job] = deque()
 
-    def length(self, entry: Entry, pool: int = 0) -> int:
-        return self._grids[pool].length(entry.frames)
+    def length(self, entry: Entry) -> int:
+        return self._grids[pool_of(entry)].length(entry.frames)
 
     def ahead(self) -> int:
         return 0
@@ -89,16 +91,16 @@ class Here:
 class Ring:
     """Worker processes and rows in shared memory."""
 
-    def __init__(self, form: Form, pools: Sequence[Pool], workers: int) -> None:
+    def __init__(self, form: Form, pools: Mapping[int, Pool], workers: int) -> None:
         self.form, self.samples_per_frame, self.workers = form, form.samples_per_frame, workers
-        self._pools, self._grids = tuple(pools), [Grid(form, pool.fps) for pool in pools]
+        self._pools, self._grids = dict(pools), {n: Grid(form, pool.fps) for n, pool in pools.items()}
         self._asked: dict[int, Job] = {}
         self._number = 0
         self._shared: list[_Shared] = []
         self._workers: list[Any] = []
 
-    def length(self, entry: Entry, pool: int = 0) -> int:
-        return self._grids[pool].length(entry.frames)
+    def length(self, entry: Entry) -> int:
+        return self._grids[pool_of(entry)].length(entry.frames)
 
     def ahead(self) -> int:
         return 2 * self.workers
@@ -185,7 +187,7 @@ def _reserve(memory: SharedMemory, size: int) -> None:
         return  # a system without it
 
 
-def work(form: Form, pools: Sequence[Pool], abouts: Sequence[tuple[str, Any, str]], tasks: Any, done: Any) -> None:
+def work(form: Form, pools: Mapping[int, Pool], abouts: Sequence[tuple[str, Any, str]], tasks: Any, done: Any) -> None:
     """A worker: decode what the queue names into its rows, until killed or left alone."""
     import signal
 
@@ -225,7 +227,7 @@ def whole_samples(source: SampleSource, entries: Sequence[Entry]) -> Iterator[Wh
     asked = 0
     for i, entry in enumerate(entries):
         while asked < min(len(entries), i + rows):
-            source.ask(Job(0, entries[asked], (Piece(0, lengths[asked], asked % rows),)))
+            source.ask(Job(entries[asked], (Piece(0, lengths[asked], asked % rows),)))
             asked += 1
         row = i % rows
         while row not in done:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -25,6 +26,14 @@ class Spans(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One set of shards: where its media come from, and its frames per second."""
+
+    spans: Spans
+    fps: Fraction
 
 
 class LocalSpans:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -40,7 +40,7 @@ def write_card(folder: Path, model: Any, trained: Trained, about: Mapping[str, A
         "bound by the licences of what they were trained on.",
         "",
         "## Trained on",
-        f"{len(entries)} clips, {seconds / 3600:.2f} h, hash `{about['shards']}`: "
+        f"{len(entries)} clips, {seconds / 3600:.2f} h, {_hashes(about['shards'])}: "
         + ", ".join(f"{md(label)} {count}" for label, count in sorted(labels.items())),
         "",
         "## Figures",
@@ -68,6 +68,12 @@ def _stamped(shards: ShardSet) -> bool:
             if shards.values(entry).get("not_for_use"):
                 return True
     return False
+
+
+def _hashes(shards: str | Sequence[Sequence[str | float]]) -> str:
+    if isinstance(shards, str):
+        return f"hash `{shards}`"
+    return ", ".join(f"set `{mark}` with weight {weight:g}" for mark, weight in shards)
 
 
 def _rows(trained: Trained) -> list[str]:

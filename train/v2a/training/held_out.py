@@ -18,6 +18,7 @@ from v2a.models.nearest import counted, perplexity
 from v2a.pictures import code_maps, spectrograms
 from v2a.reading.form import Form
 from v2a.reading.ring import whole_samples
+from v2a.reading.sets import by_pool
 from v2a.reading.source import shard_source
 from v2a.training.journal import Journal
 from v2a_data.files import whole_file
@@ -126,10 +127,15 @@ class HeldOutSound:
 
 
 def _spread(entries: Sequence[Entry], most: int) -> list[Entry]:
-    """At most so many, evenly over the split, so that every label has its share."""
-    if len(entries) <= most:
-        return list(entries)
-    return [entries[i] for i in np.linspace(0, len(entries) - 1, most).round().astype(int)]
+    """At most so many, as many of each set, evenly over its split, so that every label has its share."""
+    sets = by_pool(entries).values()
+    each = max(1, most // max(1, len(sets)))
+    return [part[i] for part in sets for i in _even(len(part), each)]
+
+
+def _even(count: int, most: int) -> list[int]:
+    """At most so many of the numbers below `count`, evenly spaced."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
 
 
 def _first(video: Tensor) -> np.ndarray:
