@@ -24,7 +24,7 @@ def test_nothing_said_is_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"sede": 1}, "train: unknown key 'sede'; did you mean 'seed'?"),
+        ({"sede": 1}, "train: unknown key 'sede'; did you mean 'seed' or 'sets'?"),
         ({"view": {"witdh": 4}}, "train.view: unknown key 'witdh'; did you mean 'width'"),
         (
             {"vqvae": {"model": "vqvae3d", "optimisation": {"step": 4}}},

@@ -107,11 +107,11 @@ def test_grey_is_the_luma_of_the_coloured_view(long: bytes) -> None:
     assert planes.shape == (250, 72, 128)
     coloured, _ = whole(long, FULL, 250)
     assert np.array_equal(planes, coloured[:, :72])
-    shown = video(torch.from_numpy(planes[None, :5]), 128, 72, grey=True)
+    shown = video(torch.from_numpy(planes[None, :5]), grey)
     assert shown.shape == (1, 1, 5, 72, 128)
     assert shown.min() >= 0 and shown.max() <= 1
     colours = torch.from_numpy(coloured[None, :5])
-    assert torch.equal(video(colours, 128, 72), rgb(colours, 128, 72))
+    assert torch.equal(video(colours, FULL), rgb(colours, 128, 72))
     weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1, 1)
     assert (shown - (rgb(colours, 128, 72) * weights).sum(1, keepdim=True)).abs().mean() < 0.02
 

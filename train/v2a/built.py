@@ -17,7 +17,7 @@ from v2a_data.recipe import build, digest
 
 def form_of(view: View) -> Form:
     """The view as what decoders of samples need."""
-    return Form(view.width, view.height, view.fps, view.rate_hz, view.fit)
+    return Form(view.width, view.height, view.fps, view.rate_hz, view.fit, view.grey)
 
 
 def decoder_name(config: TrainConfig) -> str:
@@ -30,10 +30,10 @@ def encoder_mark(found: checkpoint.Checkpoint) -> dict[str, Any]:
     return {"vqvae_step": found.step, "vqvae": digest([found.state["about"], found.fingerprint()])}
 
 
-def new_vqvae(stage: Stage) -> VideoEncoder:
-    """The configured video encoder with fresh weights."""
+def new_vqvae(stage: Stage, *, grey: bool = False) -> VideoEncoder:
+    """The configured video encoder with fresh weights, for pictures in colour or grey ones, as the view says."""
     model_class: type[VideoEncoder] = MODELS[stage.model]
-    return model_class(build(model_class.Config, stage.options, "train.vqvae.options"))
+    return model_class(replace(build(model_class.Config, stage.options, "train.vqvae.options"), grey=grey))
 
 
 def load_vqvae(
@@ -41,7 +41,9 @@ def load_vqvae(
 ) -> tuple[VideoEncoder, checkpoint.Checkpoint]:
     """The trained video encoder, with the options it was trained with. Raises `MissingToolError` before it was."""
     found = checkpoint.require(checkpoints / config.vqvae.model, "v2a train vqvae")
-    model = new_vqvae(replace(config.vqvae, options=found.state["about"]["options"]))
+    about = found.state["about"]
+    grey = about.get("view", {}).get("grey", False)
+    model = new_vqvae(replace(config.vqvae, options=about["options"]), grey=grey)
     model.load_state_dict(found.weights())
     return model.to(device).eval().requires_grad_(False), found
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from v2a.colour import rgb
+from v2a.colour import video
 from v2a.models.base import VideoEncoder
 from v2a.reading.damage import Damaged, DamageLog
 from v2a.reading.fill import Job, Trouble, tile
@@ -25,12 +25,13 @@ from v2a.reading.sets import pool_of
 from v2a.reading.source import shard_source
 from v2a.training.checkpoint import Checkpoint
 from v2a_data.console import Console
-from v2a_data.errors import NothingError
+from v2a_data.errors import NothingError, UsageError
 from v2a_data.files import write_text
 from v2a_data.recipe import digest, to_table
 from v2a_data.shards.read import Entry, ShardSet
 
 _CHUNK_FRAMES = 128
+_NAMES = {True: "grey pictures", False: "pictures in colour"}
 _FULL_SCALE = np.float32(1 / 32768)
 
 
@@ -60,8 +61,15 @@ class CodeCache:
     ) -> "CodeCache":
         """The cache of this encoder and these samples of one split, made now unless it is there.
 
-        Older ones of the split go: only one is ever asked for.
+        Older ones of the split go: only one is ever asked for. Raises `UsageError` for an encoder of other pictures.
         """
+        if encoder.grey != form.grey:
+            raise UsageError(
+                f"{checkpoint.folder.parent} was trained on {_NAMES[encoder.grey]}, "
+                f"train.view.grey = {str(form.grey).lower()} shows {_NAMES[form.grey]}",
+                hint=f"set train.view.grey = {str(encoder.grey).lower()}, or train it again with "
+                "`v2a train vqvae --force`",
+            )
         time = encoder.stride[0]
         about = [
             checkpoint.state["about"],
@@ -190,7 +198,7 @@ def _say(console: Console) -> Callable[[Damaged], None]:
 
 @torch.inference_mode()
 def encode(encoder: VideoEncoder, planes: np.ndarray, form: Form) -> np.ndarray:
-    """Planes `(T, h * 3 / 2, w)` → codes `(T / stride, h', w')`, as of the whole video, in chunks at flat memory.
+    """Planes `(T, …)` of a form → codes `(T / stride, h', w')`, as of the whole video, in chunks at flat memory.
 
     Every chunk is encoded with the frames on either side that its codes depend on.
     """
@@ -201,6 +209,6 @@ def encode(encoder: VideoEncoder, planes: np.ndarray, form: Form) -> np.ndarray:
     for first in range(0, len(planes), size):
         before = min(first, side)
         piece = planes[None, first - before : first + size + side].copy()
-        codes = encoder.encode(rgb(torch.from_numpy(piece).to(device), form.width, form.height)).codes[0]
+        codes = encoder.encode(video(torch.from_numpy(piece).to(device), form)).codes[0]
         parts.append(codes[before // time : (before + size) // time].cpu().numpy())
     return np.concatenate(parts)

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from v2a.reading.form import Form
+
 # BT.601, limited range: rows give R, G, B from Y - 16, U - 128, V - 128.
 _MATRIX = (
     (1.164383, 0.0, 1.596027),
@@ -11,10 +13,10 @@ _MATRIX = (
 )
 
 
-def video(planes: Tensor, width: int, height: int, *, grey: bool = False) -> Tensor:
+def video(planes: Tensor, form: Form) -> Tensor:
     """A form's planes as floats in 0..1: `(B, 3, T, height, width)`, or `(B, 1, T, height, width)` for a grey form."""
-    if not grey:
-        return rgb(planes, width, height)
+    if not form.grey:
+        return rgb(planes, form.width, form.height)
     return ((planes[:, None].float() - 16.0) / 219.0).clamp_(0.0, 1.0)
 
 

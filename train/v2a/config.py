@@ -29,8 +29,8 @@ _LOWEST = {
 class View:
     """What the models see and hear of a sample: px, frames per second, seconds per training crop.
 
-    `fit` is the rule for pictures of another shape; `generate` follows it. `tile` repeats samples that are shorter than
-    a crop, as VEGAS does with its clips of 2 to 10 s; otherwise they are left out.
+    `fit` is the rule for pictures of another shape; `generate` follows it. `grey` shows the luma alone. `tile` repeats
+    samples that are shorter than a crop, as VEGAS does with its clips of 2 to 10 s; otherwise they are left out.
     """
 
     width: int = 256
@@ -39,6 +39,7 @@ class View:
     fps: Fraction = Fraction(25)
     seconds: float = 10.0
     rate_hz: int = 16000
+    grey: bool = False
     tile: bool = True
 
 
@@ -152,6 +153,8 @@ def _check(config: TrainConfig) -> None:
         raise UsageError(f"train.view.seconds: at least one frame, got {view.seconds:g} s at {view.fps} fps")
     if (view.rate_hz / view.fps).denominator != 1:
         raise UsageError(f"train.view: rate_hz / fps must be whole, got {view.rate_hz} / {view.fps}")
+    if "grey" in config.vqvae.options:
+        raise UsageError("train.vqvae.options.grey: the pictures are the view's; set train.view.grey")
     if config.decoder.seconds is not None:
         raise UsageError("train.decoder.seconds: the decoder takes the view's seconds; set train.view.seconds")
     for name, stage in (("vqvae", config.vqvae), ("decoder", config.decoder)):

@@ -79,7 +79,7 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
 
     def video(self, planes: Tensor) -> Tensor:
         """Planes `(B, T, …)` as floats `(B, 3, T, h, w)` in 0..1, one channel for grey, wherever they are."""
-        return video(planes, self.form.width, self.form.height, grey=self.form.grey)
+        return video(planes, self.form)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         # Imported here, so that the process that forks the workers has no decoder.

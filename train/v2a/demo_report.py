@@ -9,7 +9,7 @@ import torch
 
 from v2a import pictures
 from v2a.built import form_of, load_vqvae
-from v2a.colour import rgb
+from v2a.colour import video
 from v2a.config import load_train_config
 from v2a.demo import TRAINED, DemoRun, funnel_rows
 from v2a.evaluate import decoded, header_cells, row_cells
@@ -106,7 +106,7 @@ def _codes(run: DemoRun, shards: ShardSet) -> page.GalleryBlock:
         planes, _ = decoded(decoder, shards.read(entry))
         middle = planes[None, len(planes) // 2 : len(planes) // 2 + 1]
         with torch.inference_mode():
-            clear = rgb(torch.from_numpy(middle), form.width, form.height)
+            clear = video(torch.from_numpy(middle), form)
             out = encoder(clear)
         columns.append((clear[0, :, 0], out.video[0, :, 0], out.quantized.codes[0, 0]))
     frames, rebuilt = (np.stack([c[i].permute(1, 2, 0).numpy() for c in columns]) for i in (0, 1))

@@ -218,7 +218,7 @@ def _makers(config: TrainConfig, checkpoints: Path, device: torch.device, consol
 
 
 def decoded(decoder: Decoder, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """A whole sample in the decoder's form: planes `(T, h * 3 / 2, w)` and sound `(samples,)`."""
+    """A whole sample in the decoder's form: planes `(T, …)` and sound `(samples,)`."""
     form, fps = decoder.form, Fraction(sample.values["fps"])
     count = Grid(form, fps).length(sample.entry.frames)
     planes = np.empty(form.plane_shape(count), np.uint8)

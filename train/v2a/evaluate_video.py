@@ -12,7 +12,7 @@ from torch import Tensor
 
 from v2a import pictures
 from v2a.codes import encode
-from v2a.colour import rgb
+from v2a.colour import video
 from v2a.metrics.intervals import Figure, interval
 from v2a.metrics.picture import luma, psnr_db, ssim
 from v2a.models.nearest import perplexity
@@ -104,7 +104,7 @@ class VideoJudge:
 
     @torch.inference_mode()
     def add(self, key: str, group: str, planes: np.ndarray) -> None:
-        """Judge one clip's planes `(T, h * 3 / 2, w)`."""
+        """Judge one clip's planes `(T, …)` of the form."""
         self.groups.append(group)
         self.frames += len(planes)
         mean = self._mean_frame(planes)
@@ -129,11 +129,11 @@ class VideoJudge:
         return VideoEvaluation(len(self.groups), self.frames, codes, rows)
 
     def _clear(self, planes: np.ndarray) -> Tensor:
-        """`(T, h * 3 / 2, w)` → `(3, T, h, w)` in 0..1."""
-        return rgb(torch.from_numpy(planes[None]).to(self.device), self.form.width, self.form.height)[0]
+        """Planes `(T, …)` of the form → `(C, T, h, w)` in 0..1."""
+        return video(torch.from_numpy(planes[None]).to(self.device), self.form)[0]
 
     def _mean_frame(self, planes: np.ndarray) -> Tensor:
-        """`(3, 1, h, w)`."""
+        """`(C, 1, h, w)`."""
         firsts = range(0, len(planes), _CHUNK_FRAMES)
         sums = [self._clear(planes[first : first + _CHUNK_FRAMES]).sum(dim=1, keepdim=True) for first in firsts]
         return torch.stack(sums).sum(dim=0) / len(planes)
@@ -146,7 +146,7 @@ class VideoJudge:
             error += float((clear - made).double().square().sum())
             alike.append(ssim(luma(clear), luma(made)))
         values = torch.cat(alike)
-        size = 3 * len(planes) * self.form.height * self.form.width
+        size = (1 if self.form.grey else 3) * len(planes) * self.form.height * self.form.width
         self.gathered[name].psnr_db.append(psnr_db(error / size))
         self.gathered[name].ssim.append(float(values.mean()) if len(values) else None)
 
@@ -174,7 +174,7 @@ class VideoJudge:
 
 
 def rebuilder(encoder: Vqvae3d, codes: np.ndarray, form: Form) -> Callable[[int, int], Tensor]:
-    """How frames `first` to `stop` of a clip come back from its codes `(T', h', w')`: `(3, stop − first, h, w)`.
+    """How frames `first` to `stop` of a clip come back from its codes `(T', h', w')`: `(C, stop − first, h, w)`.
 
     The same as where the whole clip is rebuilt at once: the codes on either side are there too.
     """

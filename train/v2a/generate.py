@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from v2a.built import form_of, load_decoder, load_vqvae
-from v2a.colour import rgb
+from v2a.colour import video
 from v2a.config import TrainConfig
 from v2a.models.base import SoundDecoder, VideoEncoder
 from v2a.reading.form import Form
@@ -45,7 +45,7 @@ class SoundMaker:
         return cls(encoder, decoder, form_of(view), device)
 
     def whole(self, planes: np.ndarray) -> np.ndarray:
-        """Planes `(T, h * 3 / 2, w)` → sound `(T · samples per frame,)` float32."""
+        """Planes `(T, …)` of the form → sound `(T · samples per frame,)` float32."""
         return np.concatenate(list(self.stream(iter([planes]))))
 
     def stream(self, pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -78,8 +78,8 @@ class SoundMaker:
 
     @torch.inference_mode()
     def _sound(self, planes: np.ndarray) -> np.ndarray:
-        video = rgb(torch.from_numpy(planes[None]).to(self.device), self.form.width, self.form.height)
-        sound = self.decoder.generate(self.encoder.encode(video).values)[0]
+        shown = video(torch.from_numpy(planes[None]).to(self.device), self.form)
+        sound = self.decoder.generate(self.encoder.encode(shown).values)[0]
         samples = len(planes) * self.form.samples_per_frame
         return np.asarray(sound[:samples].clamp(-1, 1).float().cpu().numpy())
 
@@ -119,7 +119,7 @@ def generate_file(maker: SoundMaker, video: Path, target: Path, progress: Callab
         sound = Path(folder) / "sound.wav"
         with MediaChild() as child:
             child.grid_open(video, maker.form.width, maker.form.height, maker.form.fps, maker.form.fit)
-            frames = _write_wav(sound, maker, _pieces(child, Path(folder)), progress)
+            frames = _write_wav(sound, maker, _pieces(child, maker.form, Path(folder)), progress)
         if not frames:
             raise ItemError("no_picture", f"{video.name} has no frames")
         finished = sound
@@ -132,9 +132,10 @@ def generate_file(maker: SoundMaker, video: Path, target: Path, progress: Callab
     return frames
 
 
-def _pieces(child: MediaChild, folder: Path) -> Iterator[np.ndarray]:
+def _pieces(child: MediaChild, form: Form, folder: Path) -> Iterator[np.ndarray]:
+    """The frames of the form, out of those in colour, whose luma comes first."""
     while len(piece := child.grid_take(_TAKE_FRAMES, folder)):
-        yield piece
+        yield piece[:, : form.plane_shape(1)[1]]
 
 
 def _write_wav(path: Path, maker: SoundMaker, pieces: Iterator[np.ndarray], progress: Callable[[int], None]) -> int:

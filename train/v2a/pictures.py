@@ -31,7 +31,8 @@ def spectrograms(rows: Sequence[tuple[str, np.ndarray]], rate_hz: int) -> bytes:
 
 
 def code_maps(frames: np.ndarray, rebuilt: np.ndarray, codes: np.ndarray) -> bytes:
-    """Frames `(n, h, w, 3)` in 0..1, their reconstructions, and their codes `(n, h', w')`, as PNG."""
+    """Frames `(n, h, w, 3)`, grey `(n, h, w, 1)`, in 0..1, their reconstructions and codes `(n, h', w')`, as PNG."""
+    frames, rebuilt = (np.broadcast_to(part, (*part.shape[:3], 3)) for part in (frames, rebuilt))
     figure = _figure(1.9 * len(frames), 3.9)
     axes = figure.subplots(3, len(frames), squeeze=False)
     colours = np.random.default_rng(3).random((int(codes.max()) + 1, 3))

@@ -20,8 +20,8 @@ from v2a.built import (
     new_vqvae,
 )
 from v2a.codes import CodeCache
-from v2a.colour import rgb
-from v2a.config import Stage, TrainConfig
+from v2a.colour import video
+from v2a.config import Stage, TrainConfig, View
 from v2a.models import MODELS
 from v2a.models.base import Batch, SoundDecoder, VideoEncoder, count_parameters
 from v2a.reading.form import Form
@@ -78,7 +78,7 @@ def train_vqvae(context: Context) -> loop.Trained:
     stage, form = context.config.vqvae, context.form
     seed_all(context.config)
     check_conv3d(context.device, kind_of(stage.optimisation.precision, context.device) or torch.float32)
-    model = new_vqvae(stage)
+    model = new_vqvae(stage, grey=form.grey)
     frames = crop_frames(stage, context.config)
     memory = model.activation_bytes(
         clips_at_once(stage.optimisation, context.ranks.world), frames, form.height, form.width
@@ -90,7 +90,7 @@ def train_vqvae(context: Context) -> loop.Trained:
 
     def inputs(crops: Crops) -> tuple[Any, ...]:
         planes, sound = upload(crops.frames, crops.sound)
-        return (Batch(rgb(planes, form.width, form.height), sound),)
+        return (Batch(video(planes, form), sound),)
 
     validation = None
     if context.shards.split("validation"):
@@ -173,7 +173,7 @@ def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, 
     about = {
         "model": part.name,
         "options": to_table(part.stage.options),
-        "view": to_table(config.view),
+        "view": _view_table(config.view),
         "optimisation": to_table(settings),
         "crop_frames": part.frames,
         "seed": config.seed,
@@ -221,6 +221,11 @@ def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, 
     if ranks.leads:
         write_card(folder, part.model, trained, about, context.shards)
     return trained
+
+
+def _view_table(view: View) -> dict[str, Any]:
+    """What a resumed run must agree on; checkpoints from before there were grey views go on in colour."""
+    return {key: value for key, value in to_table(view).items() if key != "grey" or value}
 
 
 def seed_all(config: TrainConfig) -> None:

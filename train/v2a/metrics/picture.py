@@ -20,7 +20,9 @@ def psnr_db(error: float) -> float:
 
 
 def luma(video: Tensor) -> Tensor:
-    """RGB `(3, T, h, w)` in 0..1 → `(T, h, w)` in 0..1."""
+    """RGB `(3, T, h, w)` in 0..1 → `(T, h, w)` in 0..1; grey `(1, T, h, w)` is its own."""
+    if len(video) == 1:
+        return video[0]
     return torch.einsum("c,cthw->thw", torch.tensor(_LUMA, device=video.device), video)
 
 

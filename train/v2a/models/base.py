@@ -17,7 +17,7 @@ Stride = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops on the device: `video` (B, 3, T, h, w) float in 0..1, `sound` (B, samples) float in −1..1."""
+    """Crops on the device: `video` (B, C, T, h, w) float in 0..1, `sound` (B, samples) float in −1..1."""
 
     video: Tensor
     sound: Tensor
@@ -53,7 +53,7 @@ class CodeShape:
 
 
 class VideoEncoder(nn.Module, ABC):
-    """Video to discrete codes. Built from its `Config`."""
+    """Video to discrete codes. Built from its `Config`, which has `grey`."""
 
     name: ClassVar[str]
     source: ClassVar[str]
@@ -77,12 +77,17 @@ class VideoEncoder(nn.Module, ABC):
 
     @property
     @abstractmethod
+    def grey(self) -> bool:
+        """Whether its pictures have one channel of luma (C = 1) instead of three of RGB (C = 3)."""
+
+    @property
+    @abstractmethod
     def codes(self) -> int:
         """Size of the codebook."""
 
     @abstractmethod
     def encode(self, video: Tensor) -> Quantized:
-        """`(B, 3, T, h, w)` in 0..1 → codes `(B, ceil(T / st), ceil(h / sh), ceil(w / sw))` and their values."""
+        """`(B, C, T, h, w)` in 0..1 → codes `(B, ceil(T / st), ceil(h / sh), ceil(w / sw))` and their values."""
 
     @abstractmethod
     def lookup(self, codes: Tensor) -> Tensor:
@@ -90,7 +95,7 @@ class VideoEncoder(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, values: Tensor, frames: int, height: int, width: int) -> Tensor:
-        """Values `(B, dim, T, h, w)` → video `(B, 3, frames, height, width)` in 0..1."""
+        """Values `(B, dim, T, h, w)` → video `(B, C, frames, height, width)` in 0..1."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Loss:

@@ -24,7 +24,7 @@ _LOW_PERPLEXITY = 8.0
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """`video` (B, 3, T, h, w) in 0..1, and what the quantizer gave."""
+    """`video` (B, C, T, h, w) in 0..1, and what the quantizer gave."""
 
     video: Tensor
     quantized: Quantized
@@ -39,6 +39,7 @@ class Vqvae3d(VideoEncoder):
 
         `update` is how codes are learned: by gradient as in the paper, by moving averages, or `fsq`, a fixed grid
         of `levels` per channel, whose product is then the number of codes. `init` is where the codebook starts.
+        `grey` is the view's: one channel in and out.
         """
 
         channels: tuple[int, int] = (64, 128)
@@ -53,6 +54,7 @@ class Vqvae3d(VideoEncoder):
         reconstruction_weight: float = 1.0
         codebook_weight: float = 1.0
         commitment_weight: float = 0.25
+        grey: bool = False
 
     name: ClassVar[str] = "vqvae3d"
     source: ClassVar[str] = "Garrido-Lestache, Mulugeta, Haile 2024, arXiv:2404.17608, section Encoder"
@@ -66,8 +68,9 @@ class Vqvae3d(VideoEncoder):
             )
         self.config = config
         first, second = config.channels
+        shown = 1 if config.grey else 3
         self.encoder = nn.Sequential(
-            BlockConv3d(3, first, *_kernel(config.strides[0], config.time_kernel)),
+            BlockConv3d(shown, first, *_kernel(config.strides[0], config.time_kernel)),
             nn.ReLU(inplace=True),
             Conv3d(first, second, *_kernel(config.strides[1], config.time_kernel)),
             nn.ReLU(inplace=True),
@@ -76,7 +79,7 @@ class Vqvae3d(VideoEncoder):
         self.decoder = nn.Sequential(
             nn.ConvTranspose3d(second, first, *_kernel(config.strides[1], config.time_kernel)),
             nn.ReLU(inplace=True),
-            BlockTranspose3d(first, 3, *_kernel(config.strides[0], config.time_kernel)),
+            BlockTranspose3d(first, shown, *_kernel(config.strides[0], config.time_kernel)),
             nn.Sigmoid(),
         )
         # By hand: no pass of torch.compile does it for three dimensions. State dicts stay as they were.
@@ -99,6 +102,10 @@ class Vqvae3d(VideoEncoder):
         return self.config.channels[1]
 
     @property
+    def grey(self) -> bool:
+        return self.config.grey
+
+    @property
     def codes(self) -> int:
         return prod(self.config.levels) if self.config.update == "fsq" else self.config.codes
 
@@ -111,11 +118,11 @@ class Vqvae3d(VideoEncoder):
         return self.quantizer.lookup(codes)  # type: ignore[no-any-return]
 
     def encode(self, video: Tensor) -> Quantized:
-        """`(B, 3, T, h, w)` in 0..1 → codes `(B, ceil(T / st), ceil(h / sh), ceil(w / sw))`."""
+        """`(B, C, T, h, w)` in 0..1 → codes `(B, ceil(T / st), ceil(h / sh), ceil(w / sw))`."""
         return self.quantizer(self.encoder(_pad(video, self.stride)))  # type: ignore[no-any-return]
 
     def decode(self, values: Tensor, frames: int, height: int, width: int) -> Tensor:
-        """Quantized values back to `(B, 3, frames, height, width)`."""
+        """Quantized values back to `(B, C, frames, height, width)`."""
         return self.decoder(values)[:, :, :frames, :height, :width]  # type: ignore[no-any-return]
 
     def forward(self, video: Tensor) -> Reconstruction:
@@ -157,7 +164,11 @@ class Vqvae3d(VideoEncoder):
         outer = frames * height * width
         inner = outer // (t1 * h1 * w1)
         core = outer // (t * h * w)
-        elements = 3 * 2 * outer + 4 * self.config.channels[0] * inner + 6 * self.config.channels[1] * core
+        elements = (
+            (1 if self.grey else 3) * 2 * outer
+            + 4 * self.config.channels[0] * inner
+            + 6 * self.config.channels[1] * core
+        )
         return batch * elements * 4 * 2
 
 

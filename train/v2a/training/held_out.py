@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from v2a.codes import encode
-from v2a.colour import rgb
+from v2a.colour import video
 from v2a.metrics import METRICS
 from v2a.metrics.base import Clip, Sound
 from v2a.metrics.picture import psnr_db
@@ -52,13 +52,13 @@ class HeldOutVideo:
             if sample.trouble is not None:
                 continue  # `v2a-data verify` is for that
             planes = torch.from_numpy(sample.frames[None, : self._frames]).to(device)
-            video = rgb(planes, self._form.width, self._form.height)
-            codes = self._model.encode(video).codes
-            rebuilt = self._model.decode(self._model.lookup(codes), *video.shape[2:])
-            psnr.append(psnr_db(float((rebuilt - video).square().mean())))
+            clear = video(planes, self._form)
+            codes = self._model.encode(clear).codes
+            rebuilt = self._model.decode(self._model.lookup(codes), *clear.shape[2:])
+            psnr.append(psnr_db(float((rebuilt - clear).square().mean())))
             uses += counted(codes, self._model.codes)
             if len(shown) < _SHOWN:
-                shown.append((_first(video), _first(rebuilt), codes[0, 0].cpu().numpy()))
+                shown.append((_first(clear), _first(rebuilt), codes[0, 0].cpu().numpy()))
         if not psnr:
             return {}
         image = code_maps(*(np.stack(part) for part in zip(*shown, strict=True)))
@@ -138,9 +138,9 @@ def _even(count: int, most: int) -> list[int]:
     return np.linspace(0, count - 1, min(count, most)).round().astype(int).tolist()
 
 
-def _first(video: Tensor) -> np.ndarray:
-    """The first frame `(h, w, 3)` of `(1, 3, T, h, w)`."""
-    return np.asarray(video[0, :, 0].permute(1, 2, 0).float().cpu().numpy())
+def _first(shown: Tensor) -> np.ndarray:
+    """The first frame `(h, w, C)` of `(1, C, T, h, w)`."""
+    return np.asarray(shown[0, :, 0].permute(1, 2, 0).float().cpu().numpy())
 
 
 def _keep_picture(png: bytes, step: int, folder: Path, journal: Journal | None) -> None:

@@ -69,7 +69,7 @@ def _left_to_this_group() -> int:
 def sizes(config: TrainConfig, ranks: Ranks) -> list[dict[str, Any]]:
     """Parameters and bytes to train of both models on each rank, before anything is built or read."""
     form = form_of(config.view)
-    encoder = new_vqvae(config.vqvae)
+    encoder = new_vqvae(config.vqvae, grey=form.grey)
     frames = crop_frames(config.vqvae, config)
     shape, options = code_shape(encoder, config), decoder_config(config)
     decoder_class: type[SoundDecoder] = MODELS[config.decoder.model]
