@@ -17,7 +17,7 @@ from test_remote import served, write_index
 from typer.testing import CliRunner
 from v2a import train
 from v2a.cli import app as v2a
-from v2a.reading.sets import held_out_elsewhere, open_sets, pool_of
+from v2a.reading.sets import held_out_elsewhere, open_sets, pool_of, weights_of
 from v2a.stream import Crops, ShardStream
 from v2a.training.held_out import _spread
 
@@ -214,6 +214,29 @@ def test_places_on_the_command_line_have_equal_parts(
     assert all(Counter(key[:5] for key in keys) == {"sy-7-": 2, "sy-8-": 2} for keys in seen)
     record = json.loads(next((tmp_path / "w" / "runs").glob("*-train.json")).read_text())
     assert [each["shards"] for each in record["train"]["sets"]] == [str(folder) for folder in folders]
+
+
+def test_weights_and_balance_can_be_set_by_hand(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One set has three samples of a label and one of another: in balance it gives two of each."""
+    seen = noting(monkeypatch)
+    shutil.copytree(folders[0], tmp_path / "uneven")
+    rows = open_shards(folders[0]).entries
+    labels = ("x", "x", "x", "z")
+    write_index(
+        tmp_path / "uneven", [replace(e, split="train", label=label) for e, label in zip(rows, labels, strict=True)]
+    )
+    sets = f'train.sets=[{{shards="{tmp_path / "uneven"}", weight=3}}, {{shards="{folders[1]}"}}]'
+    words = ("train", "vqvae", "--recipe", recipe(tmp_path), "--set", "train.balance=true")
+    code, _, err = run(*words, "-w", tmp_path / "one", "--shards", tmp_path / "uneven")
+    assert code == 0, err
+    last = rows[3].key
+    assert len(seen) == STEPS and all(keys.count(last) == 2 for keys in seen)
+    code, out, _ = run(*words, "-w", tmp_path / "two", "--set", sets, "--dry-run", "--json")
+    assert (code, json.loads(out)["samples"]) == (0, 6)
+    shards = open_sets([(str(tmp_path / "uneven"), 3.0), (str(folders[1]), 1.0)], ())
+    assert weights_of(shards) == weights_of(shards.only(["x", "y", "z"])) == (3.0, 1.0)
 
 
 def test_held_out_clips_are_those_of_all_sets(folders: tuple[Path, Path]) -> None:

@@ -32,8 +32,9 @@ class ShardDataset(IterableDataset[dict[str, Any]]):
     """Crops as dicts: `key`, `label`, `start_frame`, `planes` (T, h · 3/2, w) uint8, `sound` (samples,) float32.
 
     `shards` is a folder, an address (`https://`, `s3://`, `gs://`, `hf://`; then `cache` names a folder), or an open
-    set. One iteration is one epoch and gives every crop once, shared out among the loader's workers and the ranks;
-    `set_epoch` chooses the order. Damaged samples are replaced as in `v2a.stream`. Raises `NothingError` without crops.
+    set, which may be mixed of several. One iteration is one epoch and gives every crop once, shared out among the
+    loader's workers and the ranks; `set_epoch` chooses the order. Damaged samples are replaced as in `v2a.stream`.
+    Raises `NothingError` without crops.
     """
 
     def __init__(
