@@ -78,7 +78,10 @@ class LossOf(nn.Module):
 
     def forward(self, *inputs: Any) -> tuple[Tensor, dict[str, Any]]:
         loss: Loss = self.module.loss(*inputs)  # type: ignore[operator]
-        return loss.total, loss.parts
+        # A figure that equals the loss would be one tensor with it once compiled, and torch would take the gradient
+        # of both away. In a tensor of their own they never are.
+        figures = torch.stack(list(loss.parts.values())).unbind()
+        return loss.total, dict(zip(loss.parts, figures, strict=True))
 
 
 class Trainer:
