@@ -1,7 +1,9 @@
 """Codebooks trained by two processes, and by one on the joined batches: `python ranks.py RANK FOLDER`."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -31,12 +33,14 @@ def new(kind: str) -> nn.Module:
     return nn.Sequential(Quantizer(CODES, DIM, "ema", 0.8, revive_below=0.9, init=init))  # type: ignore[arg-type]
 
 
-def train(kind: str, model: nn.Module, batches: list[Tensor]) -> dict[str, Tensor]:
+def train(
+    kind: str, model: nn.Module, batches: list[Tensor], call: Callable[[Tensor], Any] | None = None
+) -> dict[str, Tensor]:
     """The codebook's state after one step per batch, and how many codes were ever used."""
     quantizer = (model.module if isinstance(model, DistributedDataParallel) else model)[-1]  # type: ignore[index]
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad] or [torch.zeros(1)], lr=0.1)
     for x in batches:
-        out = model(x)
+        out = (call or model)(x)
         if kind == "gradient":
             optimizer.zero_grad()
             (out.codebook_loss + out.commitment_loss).backward()
@@ -51,6 +55,13 @@ def parallel(kind: str, rank: int) -> dict[str, Tensor]:
         # With DDP's own default, which broadcasts the first rank's buffers before every step.
         model = DistributedDataParallel(model)
     return train(kind, model, [batch(kind, step, rank) for step in range(STEPS)])
+
+
+def compiled(rank: int) -> dict[str, Tensor]:
+    """One of two ranks whose step is a single graph, the sums over the ranks in it, once the codebook has started."""
+    model, batches = new("ema"), [batch("ema", step, rank) for step in range(STEPS)]
+    train("ema", model, batches[:1])
+    return train("ema", model, batches[1:], torch.compile(model, backend="eager", fullgraph=True))
 
 
 def broadcasting(rank: int) -> dict[str, Tensor]:
@@ -70,6 +81,7 @@ def main() -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=2)
     states = {kind: parallel(kind, rank) for kind in KINDS}
+    states["compiled"] = compiled(rank)
     states["broadcast"] = broadcasting(rank)
     torch.save(states, folder / f"{rank}.pt")
     dist.destroy_process_group()

@@ -50,6 +50,11 @@ def test_both_ranks_have_exactly_the_same_and_use_other_codes(learned: list[dict
     assert own[0] and own[1] and not own[0] & own[1]
 
 
+def test_compiled_two_ranks_have_the_codebook_of_one_too(learned: list[dict[str, State]]) -> None:
+    for state in learned:
+        torch.testing.assert_close(state["compiled"], state["ema"], atol=1e-6, rtol=1e-6)
+
+
 def _vectors(kind: str, rank: int) -> torch.Tensor:
     x = ranks.batch(kind, 0, rank).movedim(1, -1)
     return torch.nn.functional.layer_norm(x, (ranks.DIM,)).reshape(-1, ranks.DIM)

@@ -176,7 +176,7 @@ class AudioFc(SoundDecoder):
 
 def _ask_again(module: nn.Module, _: object) -> None:
     """Another state was loaded: its buffer says whether the level is known."""
-    module._known_started = False  # type: ignore[assignment]
+    module._known_started = bool(module.level_started)  # type: ignore[assignment]
 
 
 def _sizes(config: AudioFc.Config, shape: CodeShape) -> tuple[int, int]:

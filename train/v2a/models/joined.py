@@ -22,9 +22,10 @@ def summed(values: Tensor) -> Tensor:
 
 def agreed(values: Tensor) -> Tensor:
     """The first rank's `values`, in place: what was drawn must be the same everywhere."""
-    if several():
-        dist.broadcast(values, src=0)
-    return values
+    # A sum with nothing of the others, as torch.compile breaks its graph at a broadcast.
+    if several() and dist.get_rank() > 0:
+        values.zero_()
+    return summed(values)
 
 
 def span(count: int, device: torch.device) -> tuple[Tensor, Tensor]:

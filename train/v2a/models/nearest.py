@@ -15,15 +15,27 @@ _CPU_TILE, _GPU_TILE = 2**18, 2**26
 def nearest(flat: Tensor, book: Tensor) -> Tensor:
     """Index (n,) of the nearest row of `book` (codes, dim) for each row of `flat` (n, dim), both fp32.
 
-    In tiles, so that no n x codes table is held; in fp32 whatever autocast says: bf16 distances choose
-    another code for about one vector in a hundred.
+    In fp32 whatever autocast says: bf16 distances choose another code for about one vector in a hundred.
     """
+    return _nearest(flat, book)  # type: ignore[no-any-return]
+
+
+# An operation of its own: torch.compile would break its graph at the precision of matrix products, which is a
+# setting of the process.
+@torch.library.custom_op("v2a::nearest", mutates_args=())
+def _nearest(flat: Tensor, book: Tensor) -> Tensor:
+    """In tiles, so that no n x codes table is held."""
     with _full_precision(flat.device):
         # argmin of |e|² / 2 − x·e, as one product: a last column of ones meets a last row of −|e|² / 2.
         table = torch.cat([book.T, -book.square().sum(dim=1)[None] / 2])
         size = max(1, (_CPU_TILE if flat.device.type == "cpu" else _GPU_TILE) // len(book))
         tiles = [(F.pad(tile, (0, 1), value=1.0) @ table).argmax(dim=1) for tile in flat.split(size)]
     return torch.cat(tiles)
+
+
+@_nearest.register_fake
+def _(flat: Tensor, book: Tensor) -> Tensor:
+    return flat.new_empty(len(flat), dtype=torch.int64)
 
 
 @contextmanager

@@ -151,12 +151,23 @@ class Quantizer(nn.Module):
         """
         dead = self.counts < self.revive_below
         first, total = joined.span(len(flat), flat.device)
-        drawn = joined.agreed(torch.rand(len(dead), dtype=torch.float64).to(flat.device))
-        picks = joined.rows(flat, (drawn * total).long(), first)
+        picks = joined.rows(flat, (joined.agreed(_drawn(dead)) * total).long(), first)
         fresh = 2 * self.revive_below
         self.book.copy_(torch.where(dead[:, None], picks, self.book))
         self.sums.copy_(torch.where(dead[:, None], picks * fresh, self.sums))
         self.counts.copy_(torch.where(dead, fresh, self.counts))
+
+
+# An operation of its own, as torch.compile's own random numbers are others than those of a run that is not compiled.
+@torch.library.custom_op("v2a::drawn", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
+def _drawn(like: Tensor) -> Tensor:
+    """A number in 0..1 for each entry of `like`: float64 from the CPU's generator, on the device."""
+    return torch.rand(len(like), dtype=torch.float64).to(like.device)
+
+
+@_drawn.register_fake
+def _(like: Tensor) -> Tensor:
+    return like.new_empty(len(like), dtype=torch.float64)
 
 
 def normalised(x: Tensor) -> Tensor:
@@ -166,4 +177,4 @@ def normalised(x: Tensor) -> Tensor:
 
 def _ask_again(module: nn.Module, _: Any) -> None:
     """Another state was loaded: its buffer says whether the codebook has started."""
-    module._known_started = False  # type: ignore[assignment]
+    module._known_started = bool(module.book_started)  # type: ignore[assignment]

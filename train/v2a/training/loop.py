@@ -66,7 +66,10 @@ class Trained:
     best: dict[str, float] = field(default_factory=dict)
 
 
-class _LossOf(nn.Module):
+_Call = Callable[..., tuple[Tensor, dict[str, Any]]]
+
+
+class LossOf(nn.Module):
     """A module whose forward pass is its loss: what is compiled and shared between ranks."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -75,7 +78,10 @@ class _LossOf(nn.Module):
 
     def forward(self, *inputs: Any) -> tuple[Tensor, dict[str, Any]]:
         loss: Loss = self.module.loss(*inputs)  # type: ignore[operator]
-        return loss.total, loss.parts
+        # A figure that equals the loss would be one tensor with it once compiled, and torch would take the gradient
+        # of both away. In a tensor of their own they never are.
+        figures = torch.stack(list(loss.parts.values())).unbind()
+        return loss.total, dict(zip(loss.parts, figures, strict=True))
 
 
 class Trainer:
@@ -102,7 +108,9 @@ class Trainer:
         self.standing = Standing()
         self._recent: list[dict[str, Any]] = []
         self._take_up(force)
-        self._loss = self._wrapped()
+        whole = LossOf(training.module)
+        self._whole: Any = _shared(whole) if self.ranks.world > 1 else whole
+        self._compiled = self._compile()
 
     def _take_up(self, force: bool) -> None:
         folder = self.training.folder
@@ -138,14 +146,14 @@ class Trainer:
         self.standing = Standing(**found.state["standing"])
         self._recent = found.state["recent"]
 
-    def _wrapped(self) -> Callable[..., tuple[Tensor, dict[str, Any]]]:
-        whole: Any = _LossOf(self.training.module)
-        if self.ranks.world > 1:
-            whole = _shared(whole)
-        compiled = self.training.optimisation.compile
-        if compiled if compiled is not None else self.ranks.device.type == "cuda":
-            return torch.compile(whole)  # type: ignore[no-any-return]
-        return whole  # type: ignore[no-any-return]
+    def _compile(self) -> _Call:
+        wanted = self.training.optimisation.compile
+        if not (wanted if wanted is not None else self.ranks.device.type == "cuda"):
+            return self._whole  # type: ignore[no-any-return]
+        # Trainings before this one in the process, as `v2a tune` has them, would make torch compile for changing
+        # sizes, which is slower to run, and after eight of them not at all.
+        torch.compiler.reset()
+        return torch.compile(self._whole)  # type: ignore[no-any-return]
 
     @property
     def finished(self) -> bool:
@@ -194,12 +202,14 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step)
         self.optimizer.zero_grad(set_to_none=True)
+        # The first step runs as it is written: codebooks and levels start there, at which a graph would break.
+        loss = self._compiled if self.step else self._whole
         rows = []
         for i in range(settings.accumulate):
             last = i == settings.accumulate - 1
             with self._apart(last):
                 with self.numbers.autocast():
-                    total, parts = self._loss(*training.inputs(crops.part(i * self._part, (i + 1) * self._part)))
+                    total, parts = loss(*training.inputs(crops.part(i * self._part, (i + 1) * self._part)))
                 self.numbers.scaler.scale(total / settings.accumulate).backward()  # type: ignore[no-untyped-call]
             rows.append({"loss": total.detach(), **parts})
         if settings.clip_norm > 0:
@@ -214,8 +224,7 @@ class Trainer:
 
     def _apart(self, last: bool) -> Any:
         """Gradients of all parts but the last stay with this rank."""
-        whole: Any = getattr(self._loss, "_orig_mod", self._loss)
-        return nullcontext() if last or self.ranks.world == 1 else whole.no_sync()
+        return nullcontext() if last or self.ranks.world == 1 else self._whole.no_sync()
 
     def _after(self, stream: ShardStream, journal: Journal | None, asked: bool) -> None:
         """What is due after a step: figures, validation, checkpoint, and the end where it was asked for."""
