@@ -58,21 +58,23 @@ def test_the_mean_lies_inside(rows: list[tuple[float, int]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("energy", "low", "expected"),
+    ("energies", "low", "expected"),
     [
-        (1.0, 0.6, ()),
-        (0.1, 0.51, ()),
-        (10.0, 0.51, ()),
-        (0.09, 0.6, ("collapsed",)),
-        (11.0, 0.6, ("collapsed",)),
-        (1.0, 0.5, ("not shown to follow the picture",)),
-        (0.0, 0.3, ("collapsed", "not shown to follow the picture")),
-        (None, None, ()),
+        ([1.0], 0.6, ()),
+        ([0.1], 0.51, ()),
+        ([10.0], 0.51, ()),
+        ([0.09], 0.6, ("collapsed",)),
+        ([11.0], 0.6, ("collapsed",)),
+        ([0.01, 0.02, 9.0], 0.6, ("collapsed",)),
+        ([1.0, 1.1, 900.0], 0.6, ()),
+        ([None, 1.0], 0.5, ("not shown to follow the picture",)),
+        ([0.0], 0.3, ("collapsed", "not shown to follow the picture")),
+        ([None], None, ()),
     ],
 )
-def test_flags(energy: float | None, low: float | None, expected: tuple[str, ...]) -> None:
-    figures = {"energy_ratio": Figure(energy, None, None), "swap_auc_in_class": Figure(0.9, low, 1.0)}
-    assert flags(figures) == expected
+def test_flags(energies: list[float | None], low: float | None, expected: tuple[str, ...]) -> None:
+    figures = {"swap_auc_in_class": Figure(0.9, low, 1.0)}
+    assert flags(figures, energies) == expected
 
 
 def test_the_table_tells_the_real_sound_from_what_ignores_the_picture() -> None:

@@ -247,19 +247,22 @@ def _row(name: str, is_model: bool, generated: Sequence[Sound] | None, clips: Se
     """All figures are null where a baseline cannot be had."""
     groups = [clip.group for clip in clips]
     nothing: list[float | None] = [None] * len(clips)
-    figures = {
-        metric: interval(nothing if generated is None else METRICS[metric]()(generated, clips), groups)
-        for metric in METRICS
-    }
-    return Row(name, is_model, figures, flags(figures) if is_model else ())
+    values = {metric: nothing if generated is None else METRICS[metric]()(generated, clips) for metric in METRICS}
+    figures = {metric: interval(found, groups) for metric, found in values.items()}
+    return Row(name, is_model, figures, flags(figures, values["energy_ratio"]) if is_model else ())
 
 
-def flags(figures: dict[str, Figure]) -> tuple[str, ...]:
-    """What is wrong with a model: its sound has next to no energy, or nothing shows that it follows the picture."""
+def flags(figures: dict[str, Figure], energies: Sequence[float | None]) -> tuple[str, ...]:
+    """What is wrong with a model: most of its sounds have next to no energy, or far too much, or nothing shows that
+    they follow the picture.
+
+    Energies are judged by their median: one loud clip among silent ones decides a mean.
+    """
     found = []
-    energy, headline = figures["energy_ratio"].mean, figures["swap_auc_in_class"].low
-    if energy is not None and not COLLAPSED_BELOW <= energy <= COLLAPSED_ABOVE:
+    known = [energy for energy in energies if energy is not None]
+    if known and not COLLAPSED_BELOW <= float(np.median(known)) <= COLLAPSED_ABOVE:
         found.append("collapsed")
+    headline = figures["swap_auc_in_class"].low
     if headline is not None and headline <= CHANCE:
         found.append("not shown to follow the picture")
     return tuple(found)
