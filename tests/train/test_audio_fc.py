@@ -4,11 +4,12 @@ import librosa
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import noise_track
 from v2a.metrics.features import FLOOR, WINDOW, spectrogram
-from v2a.models.audio_fc import AudioFc, CodeShape, griffin_lim
+from v2a.models.audio_fc import AudioFc, CodeShape, griffin_lim, moved
 from v2a.models.base import count_parameters
 
 SHAPE = CodeShape(frames=8, height=2, width=3, dim=4, samples_per_frame=1280, rate_hz=16000)
@@ -25,12 +26,19 @@ def values(frames: int = SHAPE.frames, batch: int = 2) -> torch.Tensor:
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.sampled_from(FORMS), st.sampled_from(TARGETS), st.integers(1, 9), st.integers(1, 40), st.integers(1, 5))
+@given(
+    st.sampled_from(FORMS),
+    st.sampled_from(TARGETS),
+    st.integers(1, 9),
+    st.integers(1, 40),
+    st.integers(1, 5),
+    st.integers(0, 2),
+)
 def test_parameters_are_counted_without_building(
-    form: str, target: str, frames: int, hidden: int, context: int
+    form: str, target: str, frames: int, hidden: int, context: int, narrow: int
 ) -> None:
     shape = CodeShape(frames, 2, 2, 3, 640, 16000)
-    config = AudioFc.Config(form=form, target=target, hidden=hidden, context=context)  # type: ignore[arg-type]
+    config = AudioFc.Config(form=form, target=target, hidden=hidden, context=context, narrow=narrow)  # type: ignore[arg-type]
     with torch.device("meta"):
         real = count_parameters(AudioFc(config, shape))
     assert AudioFc.parameters_of(config, shape) == real
@@ -47,6 +55,32 @@ def test_the_literal_form_at_the_papers_size_is_what_the_paper_could_not_hold() 
 def test_each_form_has_its_own_target() -> None:
     assert (AudioFc.Config(form="literal").learns, AudioFc.Config(form="tied").learns) == ("waveform", "log_magnitude")
     assert AudioFc.Config(form="tied", target="mr_stft").learns == "mr_stft"
+
+
+def test_maps_move_whole_with_their_edges_repeated_and_every_step_is_drawn() -> None:
+    torch.manual_seed(0)
+    one = torch.arange(2 * 3 * 4 * 5.0).reshape(1, 2, 3, 4, 5)
+    found = moved(one.repeat(400, 1, 1, 1, 1), 1)
+    edged = F.pad(one[0], (1, 1, 1, 1), mode="replicate")
+    possible = [edged[:, :, y : y + 4, x : x + 5] for y in range(3) for x in range(3)]
+    counts = [int((found == map_).all(dim=(1, 2, 3, 4)).sum()) for map_ in possible]
+    assert sum(counts) == 400
+    assert min(counts) > 20
+
+
+def test_maps_move_in_training_only() -> None:
+    model, read = decoder("tied", moved=2), values(batch=4)
+    model.eval()
+    assert torch.equal(model.log_magnitudes(read), model.log_magnitudes(read))
+    model.train()
+    assert not torch.equal(model.log_magnitudes(read), model.log_magnitudes(read))
+
+
+def test_a_narrow_decoder_reads_each_code_by_the_same_layer() -> None:
+    model, read = decoder("tied", narrow=1, context=1).eval(), values()
+    other = read + torch.linalg.svd(model.narrow.weight)[2][-1][:, None, None, None]  # what the layer does not see
+    torch.testing.assert_close(model.log_magnitudes(other), model.log_magnitudes(read))
+    assert model.layers[0].in_features == SHAPE.height * SHAPE.width
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 8])

@@ -40,7 +40,9 @@ class AudioFc(SoundDecoder):
         `target` is the form's own where it is not named: waveform for literal, log_magnitude for tied. `squash` is
         what targets of samples go through: the paper's tanh, undone at generation, or nothing. `changes` gives the
         tied form each value less its mean over the stretch: what changes in the picture and nothing of what stands
-        still, which a small training set would be recognised by.
+        still, which a small training set would be recognised by. Two more of its means against learning by heart:
+        `narrow` values of each code are read, which one layer for all places makes first (0: the code's own); in
+        training, the code maps of a clip are `moved` by up to so many rows and columns, their edges repeated.
         """
 
         form: Literal["tied", "literal"] = "tied"
@@ -49,6 +51,8 @@ class AudioFc(SoundDecoder):
         hidden: int = 512
         context: int = 3
         changes: bool = False
+        narrow: int = 0
+        moved: int = 0
         iterations: int = 32
 
         @property
@@ -70,6 +74,7 @@ class AudioFc(SoundDecoder):
             )
         self.hops = shape.samples_per_frame // self.hop
         inputs, outputs = _sizes(config, shape)
+        self.narrow = nn.Linear(shape.dim, config.narrow, bias=False) if _narrows(config) else nn.Identity()
         self.layers = nn.Sequential(
             nn.Linear(inputs, config.hidden),
             nn.ReLU(),
@@ -91,7 +96,8 @@ class AudioFc(SoundDecoder):
     def parameters_of(cls, config: Config, shape: CodeShape) -> int:
         """Number of parameters, without building anything."""
         inputs, outputs = _sizes(config, shape)
-        return (inputs + 1) * config.hidden + (config.hidden + 1) * config.hidden + (config.hidden + 1) * outputs
+        hidden, shared = config.hidden, shape.dim * config.narrow if _narrows(config) else 0
+        return shared + (inputs + 1) * hidden + (hidden + 1) * hidden + (hidden + 1) * outputs
 
     @property
     def whole_windows(self) -> bool:
@@ -147,9 +153,11 @@ class AudioFc(SoundDecoder):
         """What the layers give: `(B, outputs)` of the whole window, or `(B, T, outputs)` frame by frame."""
         if self.config.form == "literal":
             return self.layers(values.movedim(1, -1).flatten(1))
+        if self.training and self.config.moved:
+            values = moved(values, self.config.moved)
         if self.config.changes:
             values = values - values.mean(dim=2, keepdim=True)
-        flat = values.movedim(1, -1).flatten(2)
+        flat = self.narrow(values.movedim(1, -1)).flatten(2)
         side = self.config.context // 2
         padded = F.pad(flat.transpose(1, 2), (side, self.config.context - 1 - side), mode="replicate")
         return self.layers(padded.unfold(2, self.config.context, 1).permute(0, 2, 3, 1).flatten(2))
@@ -179,6 +187,32 @@ def _ask_again(module: nn.Module, _: object) -> None:
     module._known_started = bool(module.level_started)  # type: ignore[assignment]
 
 
+def moved(values: Tensor, most: int) -> Tensor:
+    """`(B, dim, T, h, w)` with each clip's maps moved by whole rows and columns, up to `most`; edges are repeated."""
+    rows, columns = (
+        (torch.arange(size, device=values.device) + step[:, None]).clamp(0, size - 1)
+        for size, step in zip(values.shape[3:], _steps(values, most), strict=True)
+    )
+    clips = torch.arange(len(values), device=values.device)[:, None, None]
+    return values.movedim((3, 4), (1, 2))[clips, rows[:, :, None], columns[:, None]].movedim((1, 2), (3, 4))
+
+
+# An operation of its own, as torch.compile's own random numbers are others than those of a run that is not compiled.
+@torch.library.custom_op("v2a::steps", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
+def _steps(values: Tensor, most: int) -> Tensor:
+    """`(2, B)` whole numbers in −most..most from the CPU's generator, on the device."""
+    return torch.randint(-most, most + 1, (2, len(values))).to(values.device)
+
+
+@_steps.register_fake
+def _(values: Tensor, most: int) -> Tensor:
+    return values.new_empty((2, len(values)), dtype=torch.int64)
+
+
+def _narrows(config: AudioFc.Config) -> bool:
+    return config.form == "tied" and config.narrow > 0
+
+
 def _sizes(config: AudioFc.Config, shape: CodeShape) -> tuple[int, int]:
     """Inputs and outputs of the layers."""
     per_frame = shape.samples_per_frame
@@ -186,7 +220,8 @@ def _sizes(config: AudioFc.Config, shape: CodeShape) -> tuple[int, int]:
         per_frame = per_frame // hop(shape.rate_hz) * _BINS
     if config.form == "literal":
         return shape.frames * shape.per_frame, shape.frames * per_frame
-    return config.context * shape.per_frame, per_frame
+    read = shape.per_frame // shape.dim * config.narrow if _narrows(config) else shape.per_frame
+    return config.context * read, per_frame
 
 
 def griffin_lim(magnitudes: Tensor, step: int, samples: int, iterations: int) -> Tensor:
