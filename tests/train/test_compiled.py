@@ -39,7 +39,10 @@ DECODERS: dict[str, dict[str, Any]] = {
     f"{form} {target}": {"form": form, "target": target}
     for form in ("tied", "literal")
     for target in ("waveform", "mr_stft", "log_magnitude")
-} | {"tied changes": {"form": "tied", "changes": True, "narrow": 2, "moved": 1}, "tied raw": {"target": "waveform", "squash": "none"}}
+} | {
+    "tied changes": {"form": "tied", "changes": True, "narrow": 2, "moved": 1},
+    "tied raw": {"target": "waveform", "squash": "none"},
+}
 MODELS = [*CODEBOOKS, *DECODERS]
 Losses = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 
