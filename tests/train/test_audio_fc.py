@@ -12,6 +12,8 @@ from v2a.metrics.features import FLOOR, WINDOW, spectrogram
 from v2a.models.audio_fc import AudioFc, CodeShape, griffin_lim, moved
 from v2a.models.base import count_parameters
 
+from v2a_data.errors import UsageError
+
 SHAPE = CodeShape(frames=8, height=2, width=3, dim=4, samples_per_frame=1280, rate_hz=16000)
 
 FORMS, TARGETS = ["tied", "literal"], ["waveform", "mr_stft", "log_magnitude"]
@@ -55,6 +57,12 @@ def test_the_literal_form_at_the_papers_size_is_what_the_paper_could_not_hold() 
 def test_each_form_has_its_own_target() -> None:
     assert (AudioFc.Config(form="literal").learns, AudioFc.Config(form="tied").learns) == ("waveform", "log_magnitude")
     assert AudioFc.Config(form="tied", target="mr_stft").learns == "mr_stft"
+
+
+@pytest.mark.parametrize(("name", "value"), [("hidden", 0), ("context", 0), ("narrow", -1), ("moved", -1)])
+def test_sizes_that_cannot_be_are_named(name: str, value: int) -> None:
+    with pytest.raises(UsageError, match=rf"audio_fc: {name}: at least \d, got {value}"):
+        AudioFc.Config(**{name: value})  # type: ignore[arg-type]
 
 
 def test_maps_move_whole_with_their_edges_repeated_and_every_step_is_drawn() -> None:

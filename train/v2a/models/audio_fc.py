@@ -23,9 +23,11 @@ from v2a.metrics.features import FLOOR, WINDOW, hop
 from v2a.models import joined
 from v2a.models.base import CodeShape, Loss, SoundDecoder
 from v2a.models.mr_stft import mr_stft
+from v2a_data.errors import UsageError
 
 _SQUASH_LIMIT = 0.999999
 _BINS = WINDOW // 2 + 1
+_LEAST = {"hidden": 1, "context": 1, "narrow": 0, "moved": 0, "iterations": 0}
 
 Target = Literal["waveform", "mr_stft", "log_magnitude"]
 
@@ -54,6 +56,11 @@ class AudioFc(SoundDecoder):
         narrow: int = 0
         moved: int = 0
         iterations: int = 32
+
+        def __post_init__(self) -> None:
+            for name, least in _LEAST.items():
+                if getattr(self, name) < least:
+                    raise UsageError(f"audio_fc: {name}: at least {least}, got {getattr(self, name)}")
 
         @property
         def learns(self) -> Target:
