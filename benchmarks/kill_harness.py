@@ -85,7 +85,10 @@ class Setting:
 
 
 def kill_run(folder: Path, wanted: int, seed: int, say: Callable[[str], None]) -> Outcome:
-    """Kill `wanted` times, as often in each stage, then finish the life at hand. All is made below `folder`."""
+    """Kill `wanted` times, as often in each stage, then finish the life at hand. All is made below `folder`.
+
+    After as many lives as kills it ends; a stage that was hardly ever caught at work is a trouble by then.
+    """
     rng = random.Random(seed)
     quota = {stage: len(range(place, wanted, len(STAGES))) for place, stage in enumerate(STAGES)}
     with served_world(folder) as setting:
@@ -93,13 +96,15 @@ def kill_run(folder: Path, wanted: int, seed: int, say: Callable[[str], None]) -
         outcome = Outcome(_measure(setting, reference))
         expected = snapshot(reference)
         outcome.samples = sum(name.startswith("ledger/samples/") for name in expected)
-        while len(outcome.kills) < wanted:
+        while len(outcome.kills) < wanted and outcome.lives < wanted:
             workspace = folder / f"life-{outcome.lives}"
             _live(setting, workspace, outcome, quota, rng)
             found = troubles(workspace, expected)
             outcome.troubles += [f"life {outcome.lives}: {trouble}" for trouble in found]
             outcome.lives += 1
             say(f"life {outcome.lives}: {len(outcome.kills)} of {wanted} kills, {len(found)} troubles")
+        if len(outcome.kills) < wanted:
+            outcome.troubles.append(f"{len(outcome.kills)} of {wanted} kills after {outcome.lives} lives")
         outcome.troubles += [f"process left: {line}" for line in orphans(setting)]
     return outcome
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from v2a.models import joined
+from v2a.models.audio_fc import moved
 from v2a.models.quantizer import Quantizer
 
 CODES, DIM, STEPS = 24, 5, 8
@@ -76,6 +77,11 @@ def broadcasting(rank: int) -> dict[str, Tensor]:
     return train("ema", model, [])
 
 
+def maps() -> Tensor:
+    """Code maps of four clips, two of each rank."""
+    return torch.arange(4 * DIM * 2 * 6 * 7.0).reshape(4, DIM, 2, 6, 7)
+
+
 def main() -> None:
     rank, folder = int(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
@@ -83,6 +89,8 @@ def main() -> None:
     states = {kind: parallel(kind, rank) for kind in KINDS}
     states["compiled"] = compiled(rank)
     states["broadcast"] = broadcasting(rank)
+    torch.manual_seed(7)
+    states["moved"] = {"maps": moved(maps()[2 * rank : 2 * rank + 2], 3)}
     torch.save(states, folder / f"{rank}.pt")
     dist.destroy_process_group()
 

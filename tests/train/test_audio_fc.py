@@ -65,6 +65,11 @@ def test_sizes_that_cannot_be_are_named(name: str, value: int) -> None:
         AudioFc.Config(**{name: value})  # type: ignore[arg-type]
 
 
+def test_maps_are_not_moved_away() -> None:
+    with pytest.raises(UsageError, match="moved: 2 would leave nothing of code maps of 2x3"):
+        decoder("tied", moved=2)
+
+
 def test_maps_move_whole_with_their_edges_repeated_and_every_step_is_drawn() -> None:
     torch.manual_seed(0)
     one = torch.arange(2 * 3 * 4 * 5.0).reshape(1, 2, 3, 4, 5)
@@ -77,7 +82,7 @@ def test_maps_move_whole_with_their_edges_repeated_and_every_step_is_drawn() -> 
 
 
 def test_maps_move_in_training_only() -> None:
-    model, read = decoder("tied", moved=2), values(batch=4)
+    model, read = decoder("tied", moved=1), values(batch=8)
     model.eval()
     assert torch.equal(model.log_magnitudes(read), model.log_magnitudes(read))
     model.train()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import ranks
 import torch
+from v2a.models.audio_fc import moved
 
 State = dict[str, torch.Tensor]
 
@@ -53,6 +54,13 @@ def test_both_ranks_have_exactly_the_same_and_use_other_codes(learned: list[dict
 def test_compiled_two_ranks_have_the_codebook_of_one_too(learned: list[dict[str, State]]) -> None:
     for state in learned:
         torch.testing.assert_close(state["compiled"], state["ema"], atol=1e-6, rtol=1e-6)
+
+
+def test_two_ranks_move_clips_as_one_does(learned: list[dict[str, State]]) -> None:
+    torch.manual_seed(7)
+    expected = moved(ranks.maps(), 3)
+    assert torch.equal(torch.cat([state["moved"]["maps"] for state in learned]), expected)
+    assert not torch.equal(expected, ranks.maps())
 
 
 def _vectors(kind: str, rank: int) -> torch.Tensor:

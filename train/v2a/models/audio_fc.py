@@ -74,6 +74,10 @@ class AudioFc(SoundDecoder):
     def __init__(self, config: Config, shape: CodeShape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
+        if config.moved >= min(shape.height, shape.width):
+            raise UsageError(
+                f"audio_fc: moved: {config.moved} would leave nothing of code maps of {shape.height}x{shape.width}"
+            )
         self.hop = hop(shape.rate_hz)
         if shape.samples_per_frame % self.hop:
             raise ValueError(
@@ -150,7 +154,8 @@ class AudioFc(SoundDecoder):
     @classmethod
     def activation_bytes(cls, config: Config, shape: CodeShape, batch: int) -> int:
         """About what one training step keeps beside the parameters, float32."""
-        inputs = shape.frames * shape.per_frame * (config.context if config.form == "tied" else 1)
+        inputs, _ = _sizes(config, shape)
+        inputs = shape.frames * (inputs + shape.per_frame) if config.form == "tied" else inputs
         return batch * (inputs + 2 * shape.samples * _BINS // hop(shape.rate_hz)) * 4 * 2
 
     def _standardised(self, values: Tensor) -> Tensor:
@@ -207,8 +212,12 @@ def moved(values: Tensor, most: int) -> Tensor:
 # An operation of its own, as torch.compile's own random numbers are others than those of a run that is not compiled.
 @torch.library.custom_op("v2a::steps", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
 def _steps(values: Tensor, most: int) -> Tensor:
-    """`(2, B)` whole numbers in −most..most from the CPU's generator, on the device."""
-    return torch.randint(-most, most + 1, (2, len(values))).to(values.device)
+    """`(2, B)` whole numbers in −most..most from the CPU's generator, on the device.
+
+    They are drawn for the clips of all ranks, whose generators agree: N ranks move clips as one would.
+    """
+    first, total = joined.place(len(values))
+    return torch.randint(-most, most + 1, (2, total))[:, first : first + len(values)].to(values.device)
 
 
 @_steps.register_fake

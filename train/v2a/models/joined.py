@@ -42,6 +42,13 @@ def span(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
     return counts[:rank].sum(), counts.sum()
 
 
+def place(count: int) -> tuple[int, int]:
+    """The same on the host, where every rank is known to have as many."""
+    if not several():
+        return 0, count
+    return dist.get_rank() * count, dist.get_world_size() * count
+
+
 def rows(flat: Tensor, places: Tensor, first: Tensor) -> Tensor:
     """Rows `places` (k,) of all ranks' rows, of which `flat` (n, dim) are those from `first` on: `(k, dim)`."""
     if not several():

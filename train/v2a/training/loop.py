@@ -80,7 +80,7 @@ class LossOf(nn.Module):
         loss: Loss = self.module.loss(*inputs)  # type: ignore[operator]
         # A figure that equals the loss would be one tensor with it once compiled, and torch would take the gradient
         # of both away. In a tensor of their own they never are.
-        figures = torch.stack(list(loss.parts.values())).unbind()
+        figures = torch.stack(list(loss.parts.values())).unbind() if loss.parts else ()
         return loss.total, dict(zip(loss.parts, figures, strict=True))
 
 
