@@ -17,12 +17,14 @@ from test_remote import served, write_index
 from typer.testing import CliRunner
 from v2a import train
 from v2a.cli import app as v2a
+from v2a.reading.address import check_place
 from v2a.reading.sets import held_out_elsewhere, open_sets, pool_of, weights_of
 from v2a.stream import Crops, ShardStream
 from v2a.training.held_out import _spread
 
 from v2a_data.errors import FatalError, NothingError, UsageError
 from v2a_data.recipe import merge
+from v2a_data.runs import redacted
 from v2a_data.shards.read import ShardSet, open_shards
 
 SPLITS = ("train", "train", "validation", "test")
@@ -294,12 +296,56 @@ def test_what_cannot_be_trained_on_is_named(folders: tuple[Path, Path], tmp_path
         ([{"shards": "a", "weight": float("inf")}], "train.sets[0].weight: above 0, got inf"),
         ([{"shards": "a", "wieght": 1.0}], "train.sets[0]: unknown key 'wieght'; did you mean 'weight'?"),
         ([{"weight": 1.0}], "train.sets[0]: missing shards"),
+        ([{"shards": " "}], "train.sets[0].shards: an empty place of shards"),
         (["a"], "train.sets[0]: expected a table, got 'a'"),
     ],
 )
 def test_mistakes_in_sets_name_the_place(sets: list[Any], message: str, tmp_path: Path) -> None:
     code, _, err = run("train", "-w", tmp_path / "w", "--recipe", recipe(tmp_path, sets=sets))
     assert (code, message in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("https://me:hush@host/x", "https://host holds a user or password"),
+        ("https://hush@host/x", "https://host holds a user or password"),
+        ("https://me:hu/hush@host/x", "https://… holds a user or password"),
+        ("ftp://me:hush@host/x", "ftp://host holds a user or password"),
+        ("simplecache::https://me:hush@host/x", "…://host holds a user or password"),
+        ("https://host/x?token=hush", "https://host holds a ? or #"),
+        ("HTTPS://host?token=hush", "HTTPS://host holds a ? or #"),
+        ("https://host/x#hush", "https://host holds a ? or #"),
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_repeated(place: str, shown: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_sets([(place, 1.0)], ())
+    assert shown in caught.value.message and "hush" not in caught.value.message
+    by_hand = ("--recipe", recipe(tmp_path))
+    (tmp_path / "named").mkdir()
+    named = ("--recipe", recipe(tmp_path / "named", sets=weighted((place, 1))))
+    for where, words in (
+        ("train.sets[0].shards", ("train", *named)),
+        ("--shards", ("train", *by_hand, "--shards", place)),
+        ("--shards", ("evaluate", *by_hand, "--shards", place)),
+    ):
+        code, out, err = run(*words, "-w", tmp_path / "w")
+        assert code == 2 and f"{where}: the address {shown}" in err and "credentials come from" in err
+        assert "hush" not in out + err
+    assert not (tmp_path / "w" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "place", ["s3://b/x@1?y", "hf://datasets/me/x@main/y", "https://host:80/a@b", "http://[::1]:8/x"]
+)
+def test_addresses_without_secrets_pass(place: str) -> None:
+    check_place(place)
+
+
+def test_records_hold_no_users_of_addresses() -> None:
+    words = ["v2a", "--set", 'train.sets=[{shards="https://me:hush@host/x"}]', "a@b", "hf://datasets/me/x@main"]
+    assert redacted(words) == ["v2a", "--set", 'train.sets=[{shards="https://…@host/x"}]', *words[3:]]
 
 
 def test_a_server_that_is_gone_ends_it_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,12 +239,15 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
     """
     from v2a.evaluate import evaluate as run_evaluate
     from v2a.evaluate import evaluation_text
+    from v2a.reading.address import check_place
     from v2a.reading.sets import open_place
     from v2a_data.shards.format import INDEX_FILE
 
     console, own = common.console, common.workspace / "shards"
+    if shards is not None:
+        check_place(shards, "--shards")
     config = _config(common)
-    chosen = open_place(shards or own).only(config.labels)
+    chosen = open_place(own if shards is None else shards).only(config.labels)
     if dry_run:
         clips = len(chosen.split("test"))
         console.result({"dry_run": True, "clips": clips}, f"would judge {clips} test clips of {chosen.place}")
@@ -303,7 +306,10 @@ def _warn_of_leaks(console: "Console", shards: "ShardSet") -> None:
 def _config(common: Common, shards: list[str] | None = None) -> "TrainConfig":
     """The training configuration: the workspace's recipe, or --recipe, with --set and the places of --shards on top."""
     from v2a.config import WeightedShards
+    from v2a.reading.address import check_place
 
+    for place in shards or ():
+        check_place(place, "--shards")
     config = _recipes_config(common)
     return replace(config, sets=tuple(WeightedShards(shards=place) for place in shards)) if shards else config
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any, Literal
 
+from v2a.reading.address import check_place
 from v2a.training.precision import Precision
 from v2a_data import resources
 from v2a_data.errors import UsageError, nearest
@@ -143,6 +144,7 @@ def load_train_config(table: dict[str, Any]) -> TrainConfig:
 def _check(config: TrainConfig) -> None:
     view = config.view
     for i, part in enumerate(config.sets):
+        check_place(part.shards, f"train.sets[{i}].shards")
         if not (isfinite(part.weight) and part.weight > 0):
             raise UsageError(f"train.sets[{i}].weight: above 0, got {part.weight:g}; leave out a set to use none of it")
     if config.tune.trials < 1:
