@@ -198,7 +198,7 @@ def test_judging_takes_the_sets_that_are_named(
     for sets, words in (
         ((folders[1], 1), "two is not what was trained on: the nearest and mean rows are not from the training data"),
         ((tmp_path / "nowhere", 1), "nowhere holds no index.parquet; what was trained on is left out"),
-        ((folders[0], 1), "4 test clips are of videos that are trained on, such as sy-7-0_000000000: figures will be"),
+        ((folders[0], 1), "2 test clips are of videos that are trained on, such as sy-7-0_000000000: figures will be"),
     ):
         other = recipe(tmp_path, sets=weighted(sets))
         code, out, err = run("evaluate", "-w", root, "--recipe", other, "--shards", tmp_path / "one", "--json")
@@ -298,17 +298,24 @@ def test_a_clip_that_stands_in_both_sets_is_read_from_each(folders: tuple[Path, 
     assert shards.read(a, verify=True).mp4 == shards.read(b, verify=True).mp4
 
 
-def test_videos_that_another_set_holds_out_are_said(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_videos_that_another_set_holds_out_are_said(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shutil.copytree(folders[0], tmp_path / "again")
     rows = open_shards(folders[0]).entries
     write_index(tmp_path / "again", [replace(e, split="train") for e in rows])
     places = [(str(folders[0]), 1.0), (str(tmp_path / "again"), 1.0)]
     assert [entry.key for entry in held_out_elsewhere(open_sets(places, ()))] == [rows[2].key, rows[3].key]
     assert held_out_elsewhere(open_shards(folders[0])) == []
-    words = ("train", "-w", tmp_path / "w", "--recipe", recipe(tmp_path), "--dry-run")
-    code, _, err = run(*words, "--shards", folders[0], "--shards", tmp_path / "again")
-    assert code == 0
-    assert f"2 samples to train on are of videos that another set holds out, such as {rows[2].key}" in err
+    path = recipe(tmp_path, tune={"space": {"decoder.options.hidden": [4]}})
+    with served(tmp_path / "again") as site:
+        for name, place in (("train", tmp_path / "again"), ("tune", tmp_path / "again"), ("tune", site.url)):
+            words = (name, "-w", tmp_path / "w", "--recipe", path, "--dry-run")
+            code, _, err = run(*words, "--shards", folders[0], "--shards", place)
+            assert code == 0, err
+            assert f"2 samples to train on are of videos that another set holds out, such as {rows[2].key}" in err
+            assert ("leaks A B" in err) == (place != site.url)
 
 
 def test_a_set_too_light_to_be_drawn_is_named(folders: tuple[Path, Path]) -> None:
