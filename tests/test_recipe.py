@@ -47,6 +47,7 @@ def test_airplane_is_what_seed_paper_000_asks_for() -> None:
         ({"name": "x", "clips": {"length": "long"}}, "'long' is none of 'fixed', 'natural'"),
         ({"name": "x", "clips": {"seconds": 5}}, "whole windows of 2 s, got 5"),
         ({"name": "x", "clips": {"seconds": "ten"}}, "expected float, got 'ten'"),
+        ({"name": "x", "clips": {"seconds": 10**400}}, "x.clips.seconds: expected a number below 1.8e308"),
         ({"name": "x", "shard": {"fps": "0/1"}}, "must be above 0"),
         ({"name": "x", "shard": {"fps": "thirty"}}, 'expected a fraction such as "25/1"'),
         ({"name": "x", "shard": {"fps": float("inf")}}, 'expected a fraction such as "25/1"'),

@@ -394,7 +394,12 @@ def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
             raise UsageError(f"{where}: must be above 0, got {value!r}")
         return number
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UsageError(
+                f"{where}: expected a number below 1.8e308, got one of {value.bit_length()} bits"
+            ) from None
     if isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool)):
         return value
     raise UsageError(f"{where}: expected {hint.__name__}, got {value!r}")

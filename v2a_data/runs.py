@@ -3,6 +3,7 @@
 import json
 import logging
 import platform
+import re
 import socket
 import sys
 import uuid
@@ -16,6 +17,7 @@ from v2a_data import __version__
 from v2a_data.files import write_text
 
 _SECRET_OPTIONS = ("--cookies", "--token", "--password")
+_USER = re.compile(r"://[^/\s@?#]*@")
 _PACKAGES = ("yt-dlp", "av", "torch", "open-clip-torch", "onnxruntime", "webdataset", "dask", "pandas", "pyarrow")
 
 
@@ -98,11 +100,11 @@ class _JsonLines(logging.Formatter):
 
 
 def redacted(argv: list[str]) -> list[str]:
-    """Arguments without the values of options that carry secrets."""
+    """Arguments without the values of options that carry secrets, nor the users and passwords of addresses."""
     out, hide = [], False
     for item in argv:
         name, separator, _ = item.partition("=")
-        out.append("…" if hide else f"{name}=…" if separator and name in _SECRET_OPTIONS else item)
+        out.append("…" if hide else f"{name}=…" if separator and name in _SECRET_OPTIONS else _USER.sub("://…@", item))
         hide = item in _SECRET_OPTIONS
     return out
 

@@ -172,7 +172,7 @@ def test_another_shard_set_is_judged_beside_the_own(trained: Path, tmp_path: Pat
     code, other, err = run("evaluate", "-w", trained, "--shards", tmp_path / "ood", "--json")
     assert code == 0, err
     assert json.loads(other) == json.loads(out)
-    beside = trained / "reports" / "evaluate-ood"
+    (beside,) = (trained / "reports").glob("evaluate-ood-??????")
     assert json.loads((beside / "evaluation.json").read_text())["labels"] == json.loads(out)["labels"]
     assert (trained / "reports" / "evaluate" / "evaluation.json").stat().st_mtime_ns == own
 

@@ -90,10 +90,17 @@ def test_balance_gives_labels_equal_parts_of_their_set() -> None:
     assert longest <= 4
 
 
-@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), float("inf"), 1e308])
 def test_a_weight_that_is_none_is_refused(weight: float) -> None:
-    with pytest.raises(UsageError, match="weights of shard sets must be above 0"):
+    with pytest.raises(UsageError, match="weights of shard sets must be from 1e-06 to 1e"):
         groups_of([0, 1], ["s", "s"], ["x", "x"], [1.0, weight], balance=False)
+
+
+def test_what_would_never_be_drawn_is_named() -> None:
+    with pytest.raises(UsageError, match="shard set 2, with weight 1 of 1001, gives no sample to an epoch of 2"):
+        groups_of([0, 1], ["s", "s"], ["x", "x"], [1000.0, 1.0], balance=False)
+    with pytest.raises(UsageError, match=r"shard set 1, .* gives no sample of the label 'x'"):
+        groups_of([0, 0, 1, 1], ["s"] * 4, ["x", "y", "x", "x"], [1.0, 8.0], balance=True)
 
 
 def test_one_crop_anywhere_and_short_samples() -> None:

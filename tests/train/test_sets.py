@@ -16,13 +16,16 @@ from small import TINY, files_of
 from test_remote import served, write_index
 from typer.testing import CliRunner
 from v2a import train
+from v2a.cli import _report_name
 from v2a.cli import app as v2a
-from v2a.reading.sets import held_out_elsewhere, open_sets, pool_of, weights_of
+from v2a.reading.address import check_place
+from v2a.reading.sets import data_hash, held_out_elsewhere, mixed, open_sets, pool_of, weights_of
 from v2a.stream import Crops, ShardStream
 from v2a.training.held_out import _spread
 
 from v2a_data.errors import FatalError, NothingError, UsageError
 from v2a_data.recipe import merge
+from v2a_data.runs import redacted
 from v2a_data.shards.read import ShardSet, open_shards
 
 SPLITS = ("train", "train", "validation", "test")
@@ -175,7 +178,45 @@ def test_codes_and_judging_go_on(mixed_run: tuple[Path, Path, list], folders: tu
     values = json.loads(out)
     assert values["clips"] == 1
     assert {row["name"] for row in values["rows"]} >= {"audio_fc tied", "nearest by motion"}
-    assert (root / "reports" / "evaluate-one" / "evaluation.json").is_file()
+    assert "too good" not in err and "not what was trained on" not in err
+    assert len(list((root / "reports").glob("evaluate-one-??????/evaluation.json"))) == 1
+
+
+def test_judging_takes_the_sets_that_are_named(
+    mixed_run: tuple[Path, Path, list], folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Without a place, their test clips; where they are gone, others, from other data, or none at all."""
+    root, path, _ = mixed_run
+    code, out, err = run("evaluate", "-w", root, "--recipe", path, "--dry-run", "--json")
+    assert (code, json.loads(out)["clips"]) == (0, 2), err
+    own = recipe(tmp_path, sets=weighted((folders[0], 1)))
+    code, out, err = run("evaluate", "-w", root, "--recipe", own, "--json")
+    assert (code, json.loads(out)["clips"]) == (0, 1), err
+    assert (root / "reports" / "evaluate" / "evaluation.json").is_file()
+    shutil.copytree(folders[0], tmp_path / "one")
+    write_index(tmp_path / "one", [replace(e, split="test") for e in open_shards(folders[0]).entries])
+    for sets, words in (
+        ((folders[1], 1), "two is not what was trained on: the nearest and mean rows are not from the training data"),
+        ((tmp_path / "nowhere", 1), "nowhere holds no index.parquet; what was trained on is left out"),
+        ((folders[0], 1), "2 test clips are of videos that are trained on, such as sy-7-0_000000000: figures will be"),
+    ):
+        other = recipe(tmp_path, sets=weighted(sets))
+        code, out, err = run("evaluate", "-w", root, "--recipe", other, "--shards", tmp_path / "one", "--json")
+        assert (code, words in err) == (0, True), err
+        rows = {row["name"]: row for row in json.loads(out)["rows"]}
+        there = rows["nearest by motion"]["energy_ratio"]["mean"] is not None
+        assert there == (sets[0] == folders[1])
+
+
+def test_sets_of_one_name_are_reported_apart_and_the_same_set_twice_is_refused(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert _report_name("s3://a/shards/") == _report_name("s3://a/shards") != _report_name("s3://b/shards")
+    assert _report_name(str(tmp_path / "a" / "shards")) != _report_name(str(tmp_path / "b" / "shards"))
+    shutil.copytree(folders[0], tmp_path / "copy")
+    with pytest.raises(UsageError, match=r"one and .*copy have the same samples to train on"):
+        open_sets([(str(folders[0]), 1.0), (str(tmp_path / "copy"), 2.0)], ())
+    assert data_hash(open_shards(folders[0])) == data_hash(open_shards(tmp_path / "copy"))
 
 
 def test_the_card_names_every_set(mixed_run: tuple[Path, Path, list]) -> None:
@@ -251,23 +292,35 @@ def test_held_out_clips_are_those_of_all_sets(folders: tuple[Path, Path]) -> Non
 
 
 def test_a_clip_that_stands_in_both_sets_is_read_from_each(folders: tuple[Path, Path]) -> None:
-    shards = open_sets([(str(folders[0]), 1.0), (str(folders[0]), 1.0)], ())
+    shards = mixed([open_shards(folders[0]), open_shards(folders[0])], [1.0, 1.0])
     a, b = shards.split("test")
     assert a.key == b.key and a != b
     assert shards.read(a, verify=True).mp4 == shards.read(b, verify=True).mp4
 
 
-def test_videos_that_another_set_holds_out_are_said(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_videos_that_another_set_holds_out_are_said(
+    folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shutil.copytree(folders[0], tmp_path / "again")
     rows = open_shards(folders[0]).entries
     write_index(tmp_path / "again", [replace(e, split="train") for e in rows])
     places = [(str(folders[0]), 1.0), (str(tmp_path / "again"), 1.0)]
     assert [entry.key for entry in held_out_elsewhere(open_sets(places, ()))] == [rows[2].key, rows[3].key]
     assert held_out_elsewhere(open_shards(folders[0])) == []
-    words = ("train", "-w", tmp_path / "w", "--recipe", recipe(tmp_path), "--dry-run")
-    code, _, err = run(*words, "--shards", folders[0], "--shards", tmp_path / "again")
-    assert code == 0
-    assert f"2 samples to train on are of videos that another set holds out, such as {rows[2].key}" in err
+    path = recipe(tmp_path, tune={"space": {"decoder.options.hidden": [4]}})
+    with served(tmp_path / "again") as site:
+        for name, place in (("train", tmp_path / "again"), ("tune", tmp_path / "again"), ("tune", site.url)):
+            words = (name, "-w", tmp_path / "w", "--recipe", path, "--dry-run")
+            code, _, err = run(*words, "--shards", folders[0], "--shards", place)
+            assert code == 0, err
+            assert f"2 samples to train on are of videos that another set holds out, such as {rows[2].key}" in err
+            assert ("leaks A B" in err) == (place != site.url)
+
+
+def test_a_set_too_light_to_be_drawn_is_named(folders: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match=r"two with weight 1 of 1001 gives no sample to an epoch of 4"):
+        open_sets([(str(folders[0]), 1000.0), (str(folders[1]), 1.0)], ())
 
 
 def test_what_cannot_be_trained_on_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -289,17 +342,62 @@ def test_what_cannot_be_trained_on_is_named(folders: tuple[Path, Path], tmp_path
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        ([{"shards": "a"}, {"shards": "b", "weight": 0}], "train.sets[1].weight: above 0, got 0"),
-        ([{"shards": "a", "weight": -1.0}], "train.sets[0].weight: above 0, got -1"),
-        ([{"shards": "a", "weight": float("inf")}], "train.sets[0].weight: above 0, got inf"),
+        ([{"shards": "a"}, {"shards": "b", "weight": 0}], "train.sets[1].weight: from 1e-06 to 1e+06, got 0"),
+        ([{"shards": "a", "weight": -1.0}], "train.sets[0].weight: from 1e-06 to 1e+06, got -1"),
+        ([{"shards": "a", "weight": float("inf")}], "train.sets[0].weight: from 1e-06 to 1e+06, got inf"),
+        ([{"shards": "a", "weight": 1e308}], "train.sets[0].weight: from 1e-06 to 1e+06, got 1e+308"),
         ([{"shards": "a", "wieght": 1.0}], "train.sets[0]: unknown key 'wieght'; did you mean 'weight'?"),
         ([{"weight": 1.0}], "train.sets[0]: missing shards"),
+        ([{"shards": " "}], "train.sets[0].shards: an empty place of shards"),
         (["a"], "train.sets[0]: expected a table, got 'a'"),
     ],
 )
 def test_mistakes_in_sets_name_the_place(sets: list[Any], message: str, tmp_path: Path) -> None:
     code, _, err = run("train", "-w", tmp_path / "w", "--recipe", recipe(tmp_path, sets=sets))
     assert (code, message in err) == (2, True), err
+
+
+@pytest.mark.parametrize(
+    ("place", "shown"),
+    [
+        ("https://me:hush@host/x", "https://host holds a user or password"),
+        ("https://hush@host/x", "https://host holds a user or password"),
+        ("https://me:hu/hush@host/x", "https://… holds a user or password"),
+        ("ftp://me:hush@host/x", "ftp://host holds a user or password"),
+        ("simplecache::https://me:hush@host/x", "…://host holds a user or password"),
+        ("https://host/x?token=hush", "https://host holds a ? or #"),
+        ("HTTPS://host?token=hush", "HTTPS://host holds a ? or #"),
+        ("https://host/x#hush", "https://host holds a ? or #"),
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_repeated(place: str, shown: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        open_sets([(place, 1.0)], ())
+    assert shown in caught.value.message and "hush" not in caught.value.message
+    by_hand = ("--recipe", recipe(tmp_path))
+    (tmp_path / "named").mkdir()
+    named = ("--recipe", recipe(tmp_path / "named", sets=weighted((place, 1))))
+    for where, words in (
+        ("train.sets[0].shards", ("train", *named)),
+        ("--shards", ("train", *by_hand, "--shards", place)),
+        ("--shards", ("evaluate", *by_hand, "--shards", place)),
+    ):
+        code, out, err = run(*words, "-w", tmp_path / "w")
+        assert code == 2 and f"{where}: the address {shown}" in err and "credentials come from" in err
+        assert "hush" not in out + err
+    assert not (tmp_path / "w" / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "place", ["s3://b/x@1?y", "hf://datasets/me/x@main/y", "https://host:80/a@b", "http://[::1]:8/x"]
+)
+def test_addresses_without_secrets_pass(place: str) -> None:
+    check_place(place)
+
+
+def test_records_hold_no_users_of_addresses() -> None:
+    words = ["v2a", "--set", 'train.sets=[{shards="https://me:hush@host/x"}]', "a@b", "hf://datasets/me/x@main"]
+    assert redacted(words) == ["v2a", "--set", 'train.sets=[{shards="https://…@host/x"}]', *words[3:]]
 
 
 def test_a_server_that_is_gone_ends_it_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

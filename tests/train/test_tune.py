@@ -1,14 +1,19 @@
 """A search: every trial once, judged by whether sound follows the picture, taken up where it was stopped."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small import At, context, interrupt, tiny
+import tomli_w
+from small import TINY, At, context, interrupt, tiny
+from test_remote import write_index
+from typer.testing import CliRunner
+from v2a.cli import app as v2a
 from v2a.train import train_vqvae
-from v2a.tune import checked_space, tune
+from v2a.tune import Found, _study, checked_space, tune
 
 from v2a_data.console import Console
 from v2a_data.errors import DiskError, InterruptedRunError, NothingError, UsageError
@@ -89,6 +94,36 @@ def test_another_space_is_another_search_beside_the_first(search: Callable[..., 
     assert [row.state == "fail" for row in (*first, *second, *third)] == [False] * 5
     assert len(list((tmp_path / "tune").glob("*/trial-0000"))) == 3
     assert search(sampler="grid", space={"decoder.options.hidden": [4, 6]}) == first
+
+
+def test_places_are_no_part_of_a_search_and_grey_is_where_it_is_set(
+    search: Callable[..., Any], split: ShardSet, tmp_path: Path, console: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search(sampler="grid", space={"decoder.options.hidden": [4]})
+    monkeypatch.setattr("v2a.train.train_decoder", None)  # nothing is trained again
+    words = {"decoder": {"optimisation": EVERY}, "tune": {"sampler": "grid", "space": {"decoder.options.hidden": [4]}}}
+    config = tiny(vqvae={"optimisation": {"steps": 2}}, sets=[{"shards": "elsewhere"}], **words)
+    names = set()
+    for each in (config, replace(config, sets=()), replace(config, view=replace(config.view, grey=True))):
+        names.add(_study(context(split, tmp_path, console, each), each.tune.space).study_name)
+    assert len(names) == 2
+    assert {path.name for path in (tmp_path / "tune").iterdir() if path.is_dir()} < names
+
+
+def test_the_next_command_names_the_places_it_was_given(
+    split: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "a set"
+    shutil.copytree(split.folder, place)
+    write_index(place, split.entries)
+    best = Found(0, {"decoder.options.hidden": 4}, "complete", 0.5)
+    monkeypatch.setattr("v2a.tune.tune", lambda context, done: [best])
+    table = {"name": "t", "train": {**TINY, "tune": {"space": {"decoder.options.hidden": [4]}}}}
+    (tmp_path / "t.toml").write_text(tomli_w.dumps(table))
+    words = ["tune", "-w", str(tmp_path / "w"), "--recipe", str(tmp_path / "t.toml"), "--shards", str(place)]
+    done = CliRunner().invoke(v2a, words)
+    assert done.exit_code == 0, done.stderr
+    assert f"v2a train decoder --set train.decoder.options.hidden=4 --shards '{place}'" in done.stdout
 
 
 def test_what_is_not_the_trials_fault_is_no_result(search: Callable[..., Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from v2a_data.cli.common import Common, DryRun, VersionOption, command, new_app
-from v2a_data.errors import ExitCode, UsageError
+from v2a_data.errors import DiskError, ExitCode, FatalError, InterruptedRunError, UsageError
 
 if TYPE_CHECKING:
     from v2a.config import TrainConfig
@@ -163,6 +163,7 @@ def tune(common: Common, shards: Sets = None, dry_run: DryRun = False) -> int:
     console, config = common.console, _config(common, shards)
     workers = common.workers if common.workers is not None else 1
     chosen = _training_shards(common, config)
+    _warn_of_leaks(console, chosen)
     context = Context(config, chosen, common.workspace / "checkpoints", workers, console, False, alone())
     names = list(checked_space(config))
     if dry_run:
@@ -175,7 +176,10 @@ def tune(common: Common, shards: Sets = None, dry_run: DryRun = False) -> int:
     cells = [(str(f.number), _figure(f.value), f.state, *(str(f.options.get(n, "")) for n in names)) for f in found]
     best = " ".join(f"--set {shlex.quote(f'train.{name}={value}')}" for name, value in found[0].options.items())
     what = "" if any(name.startswith("vqvae.") for name in names) else " decoder"
-    next_words = f"\nthe best one: v2a train{what} {best}" if found[0].value is not None else "\nnone has a value"
+    places = "".join(f" --shards {shlex.quote(place)}" for place in shards or ())
+    next_words = (
+        f"\nthe best one: v2a train{what} {best}{places}" if found[0].value is not None else "\nnone has a value"
+    )
     words = table(("trial", "swap-AUC", "state", *names), cells)
     console.result({"trials": rows}, words + next_words)
     return ExitCode.OK
@@ -233,27 +237,32 @@ def generate(
 
 
 def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> int:
-    """Judge what was trained, on the test split, beside baselines.
+    """Judge what was trained, on the test split of the sets that it was trained on or of another, beside baselines.
 
     Baselines: the real sound, sounds of other clips, of the most alike training clips, their mean, noise, silence.
     """
     from v2a.evaluate import evaluate as run_evaluate
     from v2a.evaluate import evaluation_text
-    from v2a.reading.sets import open_place
-    from v2a_data.shards.format import INDEX_FILE
+    from v2a.reading.address import check_place
+    from v2a.reading.sets import mixed, open_place
 
-    console, own = common.console, common.workspace / "shards"
+    console, own = common.console, str(common.workspace / "shards")
+    if shards is not None:
+        check_place(shards, "--shards")
     config = _config(common)
-    chosen = open_place(shards or own).only(config.labels)
+    sets = [(each.shards, each.weight) for each in config.sets] or [(own, 1.0)]
+    places, weights = zip(*(sets if shards is None else [(shards, 1.0)]), strict=True)
+    chosen = mixed([open_place(place) for place in places], weights).only(config.labels)
     if dry_run:
         clips = len(chosen.split("test"))
         console.result({"dry_run": True, "clips": clips}, f"would judge {clips} test clips of {chosen.place}")
         return ExitCode.OK
     with common.open_workspace(create=True) as workspace, common.record(workspace) as record:
         # Another set's tables stand beside the workspace's own.
-        out = workspace.reports / ("evaluate" if shards is None else f"evaluate-{Path(shards).resolve().name}")
-        known = bool(config.sets) or (own / INDEX_FILE).is_file()
-        training = _training_shards(common, config) if known else None
+        out = workspace.reports / ("evaluate" if shards is None else _report_name(shards))
+        training = chosen if shards is None else _known_training(common, config)
+        if training is not None:
+            _warn_of_trained_on(console, chosen, training)
         result = run_evaluate(config, chosen, training, workspace.checkpoints, out, console)
         record.note(evaluation=result.to_json())
     console.result(result.to_json(), f"{evaluation_text(result.to_json())}\nsounds, code maps and figures in {out}")
@@ -296,14 +305,59 @@ def _warn_of_leaks(console: "Console", shards: "ShardSet") -> None:
     if found:
         console.warn(
             f"{len(found)} samples to train on are of videos that another set holds out, such as {found[0].key}: "
-            "figures on that set will be too good; `v2a-data leaks A B` names them"
+            f"figures on that set will be too good{_leaks_hint(shards)}"
         )
+
+
+def _warn_of_trained_on(console: "Console", judged: "ShardSet", training: "ShardSet") -> None:
+    from v2a.reading.sets import trained_on
+
+    found = trained_on(judged.split("test"), training.split("train"))
+    if found:
+        console.warn(
+            f"{len(found)} test clips are of videos that are trained on, such as {found[0].key}: "
+            f"figures will be too good{_leaks_hint(judged, training)}"
+        )
+
+
+def _leaks_hint(*sets: "ShardSet") -> str:
+    """`leaks` takes folders alone."""
+    from v2a.reading.sets import parts_of
+
+    here = not any("://" in part.place for shards in sets for part in parts_of(shards))
+    return "; `v2a-data leaks A B` names them" if here else ""
+
+
+def _known_training(common: Common, config: "TrainConfig") -> "ShardSet | None":
+    """What is trained on, where it can be had: another set is judged without it too."""
+    from v2a_data.shards.format import INDEX_FILE
+
+    if not config.sets and not (common.workspace / "shards" / INDEX_FILE).is_file():
+        return None
+    try:
+        return _training_shards(common, config)
+    except (DiskError, InterruptedRunError):
+        raise
+    except FatalError as error:
+        common.console.warn(f"{error.message}; what was trained on is left out")
+        return None
+
+
+def _report_name(place: str) -> str:
+    """Sets of one name in two places have two folders."""
+    import hashlib
+
+    place = place.rstrip("/") if "://" in place else str(Path(place).resolve())
+    return f"evaluate-{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
 
 
 def _config(common: Common, shards: list[str] | None = None) -> "TrainConfig":
     """The training configuration: the workspace's recipe, or --recipe, with --set and the places of --shards on top."""
     from v2a.config import WeightedShards
+    from v2a.reading.address import check_place
 
+    for place in shards or ():
+        check_place(place, "--shards")
     config = _recipes_config(common)
     return replace(config, sets=tuple(WeightedShards(shards=place) for place in shards)) if shards else config
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import isfinite
 from typing import Any, Literal
 
+from v2a.reading.address import check_place
+from v2a.reading.order import HIGHEST_WEIGHT, LOWEST_WEIGHT
 from v2a.training.precision import Precision
 from v2a_data import resources
 from v2a_data.errors import UsageError, nearest
@@ -143,8 +144,12 @@ def load_train_config(table: dict[str, Any]) -> TrainConfig:
 def _check(config: TrainConfig) -> None:
     view = config.view
     for i, part in enumerate(config.sets):
-        if not (isfinite(part.weight) and part.weight > 0):
-            raise UsageError(f"train.sets[{i}].weight: above 0, got {part.weight:g}; leave out a set to use none of it")
+        check_place(part.shards, f"train.sets[{i}].shards")
+        if not LOWEST_WEIGHT <= part.weight <= HIGHEST_WEIGHT:
+            raise UsageError(
+                f"train.sets[{i}].weight: from {LOWEST_WEIGHT:g} to {HIGHEST_WEIGHT:g}, got {part.weight:g}; "
+                "leave out a set to use none of it"
+            )
     if config.tune.trials < 1:
         raise UsageError(f"train.tune.trials: at least 1, got {config.tune.trials}")
     if view.width % 2 or view.height % 2 or min(view.width, view.height) < 4:

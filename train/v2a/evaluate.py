@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from v2a.built import decoder_name
 from v2a.config import TrainConfig
 from v2a.evaluate_video import VideoEvaluation, VideoJudge, video_text
 from v2a.generate import SoundMaker, to_pcm
@@ -28,8 +29,10 @@ from v2a.models.base import VideoEncoder
 from v2a.models.vqvae3d import Vqvae3d
 from v2a.reading.decode import Decoder
 from v2a.reading.form import Form, Grid
+from v2a.reading.sets import data_hash
+from v2a.training import checkpoint
 from v2a_data.console import Console, table
-from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
+from v2a_data.errors import DiskError, FatalError, InterruptedRunError, MissingToolError, NothingError, UsageError
 from v2a_data.files import whole_file, write_text
 from v2a_data.shards.format import STAMP
 from v2a_data.shards.read import Entry, Sample, ShardSet
@@ -124,6 +127,8 @@ def evaluate(
     first = next(iter(makers.values()))
     video = _video_judge(first.encoder, first.form, out, entries)
     heard = _generated(shards, entries, makers, video, out, console)
+    if training is not None and training.split("train"):
+        _warn_of_other_data(config, training, checkpoints, console)
     bank = _bank(training, whole, first.form, console)
     result = replace(
         judge(Setting(heard.clips, heard.looks, bank), heard.made),
@@ -192,7 +197,22 @@ def _bank(training: ShardSet | None, test: Sequence[Entry], form: Form, console:
     if training is None or not entries:
         console.warn("there are no training clips of other videos: no sound is retrieved from them")
         return None
-    return build_bank(training, entries, form, console)
+    try:
+        return build_bank(training, entries, form, console)
+    except (DiskError, InterruptedRunError):
+        raise
+    except FatalError as error:
+        console.warn(f"{error.message}: no sound is retrieved from training clips")
+        return None
+
+
+def _warn_of_other_data(config: TrainConfig, training: ShardSet, checkpoints: Path, console: Console) -> None:
+    about = checkpoint.require(checkpoints / decoder_name(config), "v2a train decoder").state["about"]
+    if about.get("shards", data_hash(training)) != data_hash(training):
+        console.warn(
+            f"{training.place} is not what was trained on: the nearest and mean rows are not from the training data; "
+            "name its sets with train.sets"
+        )
 
 
 def _makers(config: TrainConfig, checkpoints: Path, device: torch.device, console: Console) -> dict[str, SoundMaker]:

@@ -26,7 +26,7 @@ from v2a.models import MODELS
 from v2a.models.base import Batch, SoundDecoder, VideoEncoder, count_parameters
 from v2a.reading.form import Form
 from v2a.reading.ring import SampleSource
-from v2a.reading.sets import by_pool, weights_of
+from v2a.reading.sets import data_hash, weights_of
 from v2a.reading.source import shard_source
 from v2a.stream import Crops, ShardStream
 from v2a.training import checkpoint, loop
@@ -67,10 +67,7 @@ class Context:
 
     def data_hash(self) -> str | list[list[str | float]]:
         """Which samples are trained on, of several sets each with its weight; a resumed run must have the same."""
-        sets, weights = by_pool(self.shards.split("train")), weights_of(self.shards)
-        rows = ([[e.key, e.sha256, e.shard, e.frames, e.label] for e in sets.get(n, [])] for n in range(len(weights)))
-        hashes = [digest(part) for part in rows]
-        return hashes[0] if len(weights) == 1 else [list(pair) for pair in zip(hashes, weights, strict=True)]
+        return data_hash(self.shards)
 
 
 def train_vqvae(context: Context) -> loop.Trained:
@@ -173,7 +170,7 @@ def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, 
     about = {
         "model": part.name,
         "options": to_table(part.stage.options),
-        "view": _view_table(config.view),
+        "view": view_table(config.view),
         "optimisation": to_table(settings),
         "crop_frames": part.frames,
         "seed": config.seed,
@@ -223,7 +220,7 @@ def _train(context: Context, part: _Part, source: SampleSource, more: dict[str, 
     return trained
 
 
-def _view_table(view: View) -> dict[str, Any]:
+def view_table(view: View) -> dict[str, Any]:
     """What a resumed run must agree on; checkpoints from before there were grey views go on in colour."""
     return {key: value for key, value in to_table(view).items() if key != "grey" or value}
 

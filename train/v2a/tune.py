@@ -19,7 +19,7 @@ import torch
 from v2a.built import decoder_config
 from v2a.config import TrainConfig, load_train_config
 from v2a.models import MODELS
-from v2a.train import Context, train_decoder, train_vqvae
+from v2a.train import Context, train_decoder, train_vqvae, view_table
 from v2a.training.errors import DivergedError, NoRoomError
 from v2a.training.held_out import SOUND_BY
 from v2a_data.errors import FatalError, MissingToolError, NothingError, UsageError
@@ -115,7 +115,9 @@ def _study(context: Context, space: Mapping[str, Any]) -> "optuna.Study":
     folder = context.checkpoints / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     config = context.config
-    about = {**to_table(config), "tune": {"space": dict(space), "sampler": config.tune.sampler}}
+    # The data hash holds samples and weights; where sets lie, and in which words, makes no other search.
+    table = {key: value for key, value in to_table(config).items() if key != "sets"}
+    about = {**table, "view": view_table(config.view), "tune": {"space": dict(space), "sampler": config.tune.sampler}}
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / "journal.log"))),
         study_name=digest([about, context.data_hash()]),

@@ -7,7 +7,6 @@ open shards take turns. Groups are merged in proportion. The crops of `block` sa
 `crops[g]` has the global index g: batch g // batch; rank r of W takes the r-th of W stretches of every batch.
 """
 
-import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -20,6 +19,8 @@ from v2a_data.errors import UsageError
 # Samples whose crops are shuffled together, and the shards that they come from.
 BLOCK = 16
 OPEN_SHARDS = 4
+# Weights of shard sets: beyond, sums and shares would leave what numbers hold.
+LOWEST_WEIGHT, HIGHEST_WEIGHT = 1e-6, 1e6
 
 
 @dataclass(frozen=True)
@@ -88,19 +89,29 @@ def groups_of(
     """Groups of samples, each given by its shard set, shard and label.
 
     A set has the share that its weight has of all weights; with `balance`, labels have equal parts of it.
-    Raises `UsageError` for weights that are none.
+    Raises `UsageError` for weights that are none, and for a group so light that none of it would ever be drawn.
     """
-    if not all(math.isfinite(weight) and weight > 0 for weight in weights):
-        raise UsageError(f"weights of shard sets must be above 0, got {list(weights)}")
+    if not all(LOWEST_WEIGHT <= weight <= HIGHEST_WEIGHT for weight in weights):
+        bounds = f"from {LOWEST_WEIGHT:g} to {HIGHEST_WEIGHT:g}"
+        raise UsageError(f"weights of shard sets must be {bounds}, got {list(weights)}")
     members: dict[tuple[int, str], list[int]] = {}
     for i, number in enumerate(sets):
         members.setdefault((number, labels[i] if balance else ""), []).append(i)
     total = sum(weights[number] for number in {number for number, _ in members})
     parts = {number: sum(1 for other, _ in members if other == number) for number, _ in members}
-    return [
+    groups = [
         Group(tuple(chosen), tuple((number, shards[i]) for i in chosen), weights[number] / total / parts[number])
         for (number, _), chosen in sorted(members.items())
     ]
+    for (number, label), quota in zip(sorted(members), quotas_of([g.share for g in groups], len(sets)), strict=True):
+        if not quota:
+            of = f" of the label {label!r}" if balance else ""
+            raise UsageError(
+                f"shard set {number + 1}, with weight {weights[number]:g} of {total:g}, gives no sample{of} to an "
+                f"epoch of {len(sets)}: it would never be drawn",
+                hint="raise its weight, or leave it out",
+            )
+    return groups
 
 
 def epoch_plan(
@@ -108,7 +119,7 @@ def epoch_plan(
 ) -> Plan:
     """The plan of an epoch: as many samples as there are, those of each group by its share."""
     rng = np.random.default_rng([seed, epoch])
-    quotas = _quotas([group.share for group in groups], sum(len(group.samples) for group in groups))
+    quotas = quotas_of([group.share for group in groups], sum(len(group.samples) for group in groups))
     run = max(1, block // OPEN_SHARDS)
     chosen = [list(islice(_endless(g, run, rng), quota)) for g, quota in zip(groups, quotas, strict=True)]
     picks = tuple(Pick(i, cutting.starts(lengths[i], rng)) for i in _merged(chosen, rng))
@@ -124,7 +135,7 @@ def most_crops(lengths: Sequence[int], cutting: Cutting, block: int) -> int:
     return block * max(map(cutting.count, lengths), default=0)
 
 
-def _quotas(shares: Sequence[float], total: int) -> list[int]:
+def quotas_of(shares: Sequence[float], total: int) -> list[int]:
     """Whole numbers that sum to `total` in these proportions: the largest remainders get one more."""
     exact = [share * total for share in shares]
     quotas = [int(number) for number in exact]

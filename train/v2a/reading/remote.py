@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from v2a.reading.address import check_place
 from v2a.reading.form import DamagedError
 from v2a.reading.spans import check_hash, check_sizes
 from v2a_data.errors import FatalError, MissingToolError, UsageError
@@ -80,6 +81,7 @@ class RemoteSpans:
     """Samples of a set elsewhere. Goes to worker processes; each opens its own connection."""
 
     def __init__(self, url: str, cache: Path, max_bytes: int) -> None:
+        check_place(url)
         protocol, _, rest = url.partition("://")
         if protocol not in PROTOCOLS or not rest or "://" in rest or "::" in url:
             raise UsageError(f"{url[:200]!r} is no address of shards", hint="known: " + ", ".join(PROTOCOLS))

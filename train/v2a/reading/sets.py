@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from v2a.reading.order import quotas_of
 from v2a.reading.remote import RemoteShards, open_remote
 from v2a.reading.spans import LocalSpans, Pool, Spans, shard_fps
-from v2a_data.errors import NothingError
+from v2a_data.errors import NothingError, UsageError
+from v2a_data.recipe import digest
 from v2a_data.shards.read import Entry, Sample, ShardSet, open_shards
 
 
@@ -58,7 +60,8 @@ def open_place(place: Path | str, cache: Path | None = None) -> ShardSet:
 def open_sets(places: Sequence[tuple[str, float]], labels: Sequence[str]) -> ShardSet:
     """Sets of shards by place and weight as one, with their samples of these labels (all without any).
 
-    Raises what `open_place` and `only` do, and `NothingError` where one of several has no samples to train on.
+    Raises what `open_place` and `only` do, `NothingError` where one of several has no samples to train on, `UsageError`
+    where two are the same or one is so light that none of it would ever be drawn.
     """
     shards = mixed([open_place(place) for place, _ in places], [weight for _, weight in places]).only(labels)
     there = by_pool(shards.split("train"))
@@ -66,7 +69,33 @@ def open_sets(places: Sequence[tuple[str, float]], labels: Sequence[str]) -> Sha
         if number not in there and len(places) > 1:
             of = f" with the label {' or '.join(map(repr, labels))}" if labels else ""
             raise NothingError(f"{part.place} has no samples to train on{of}", hint="leave this set out")
+    _check_different(shards, there)
+    _check_weights(shards, {number: len(entries) for number, entries in there.items()})
     return shards
+
+
+def _check_different(shards: ShardSet, there: dict[int, list[Entry]]) -> None:
+    seen: dict[frozenset[tuple[str, str]], str] = {}
+    for number, part in enumerate(parts_of(shards)):
+        samples = frozenset((entry.key, entry.sha256) for entry in there.get(number, []))
+        if samples in seen:
+            raise UsageError(
+                f"{seen[samples]} and {part.place} have the same samples to train on",
+                hint="name one of them, with the weight of both",
+            )
+        seen[samples] = part.place
+
+
+def _check_weights(shards: ShardSet, samples: dict[int, int]) -> None:
+    weights, total, epoch = weights_of(shards), sum(weights_of(shards)), sum(samples.values())
+    quotas = quotas_of([weight / total for weight in weights], epoch)
+    for part, weight, quota in zip(parts_of(shards), weights, quotas, strict=True):
+        if samples and not quota:
+            raise UsageError(
+                f"{part.place} with weight {weight:g} of {total:g} gives no sample to an epoch of {epoch}: it "
+                "would never be drawn",
+                hint="raise its weight, or leave this set out",
+            )
 
 
 def mixed(parts: Sequence[ShardSet], weights: Sequence[float]) -> ShardSet:
@@ -105,6 +134,14 @@ def pools_of(shards: ShardSet, entries: Sequence[Entry]) -> dict[int, Pool]:
     return {n: Pool(spans[n], shard_fps(spans[n], chosen)) for n, chosen in by_pool(entries).items()}
 
 
+def data_hash(shards: ShardSet) -> str | list[list[str | float]]:
+    """Which samples are trained on, of several sets each with its weight."""
+    sets, weights = by_pool(shards.split("train")), weights_of(shards)
+    rows = ([[e.key, e.sha256, e.shard, e.frames, e.label] for e in sets.get(n, [])] for n in range(len(weights)))
+    hashes = [digest(part) for part in rows]
+    return hashes[0] if len(weights) == 1 else [list(pair) for pair in zip(hashes, weights, strict=True)]
+
+
 def held_out_elsewhere(shards: ShardSet) -> list[Entry]:
     """Samples to train on whose video another set holds out: figures on that set would be too good."""
     held: dict[str, set[int]] = {}
@@ -112,6 +149,12 @@ def held_out_elsewhere(shards: ShardSet) -> list[Entry]:
         if entry.split != "train":
             held.setdefault(_video(entry), set()).add(pool_of(entry))
     return [e for e in shards.split("train") if held.get(_video(e), set()) - {pool_of(e)}]
+
+
+def trained_on(test: Sequence[Entry], training: Sequence[Entry]) -> list[Entry]:
+    """Samples to judge by whose video, or a copy of it, is trained on."""
+    videos, groups = {_video(entry) for entry in training}, {entry.group_id for entry in training}
+    return [entry for entry in test if _video(entry) in videos or entry.group_id in groups]
 
 
 def _video(entry: Entry) -> str:
