@@ -210,7 +210,7 @@ def test_what_breaks_once_is_tried_again_and_what_stays_broken_ends_the_run(
         "memory://x",
         "simplecache::http://h/x",
         "http://h/x::file:///etc",
-        "github://a:b@",
+        "github://a/b",
     ],
 )
 def test_only_known_protocols(url: str, tmp_path: Path) -> None:
