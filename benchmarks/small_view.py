@@ -13,6 +13,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def one(folder: Path, seed: int, videos: int, tests: int) -> tuple[dict[str, dic
         answers[kind] = json.loads(_call("v2a", "evaluate", *at, "--shards", other / "shards", "--json"))
     clock.append(_cpu_s())
     parts = ("worlds and shards", "video encoder and tied decoder", "literal decoder", "judging")
-    return answers, {part: round((b - a) / 60, 1) for part, a, b in zip(parts, clock, clock[1:], strict=False)}
+    return answers, {part: round((b - a) / 60, 1) for part, (a, b) in zip(parts, pairwise(clock), strict=True)}
 
 
 def _dataset(world: Path, root: Path, videos: int, how: tuple[object, ...], sets: tuple[str, ...]) -> None:

@@ -246,12 +246,11 @@ def evaluate(common: Common, shards: Shards = None, dry_run: DryRun = False) -> 
     from v2a.reading.address import check_place
     from v2a.reading.sets import mixed, open_place
 
-    console, own = common.console, str(common.workspace / "shards")
+    console = common.console
     if shards is not None:
         check_place(shards, "--shards")
     config = _config(common)
-    sets = [(each.shards, each.weight) for each in config.sets] or [(own, 1.0)]
-    places, weights = zip(*(sets if shards is None else [(shards, 1.0)]), strict=True)
+    places, weights = zip(*(_places(common, config) if shards is None else [(shards, 1.0)]), strict=True)
     chosen = mixed([open_place(place) for place in places], weights).only(config.labels)
     if dry_run:
         clips = len(chosen.split("test"))
@@ -294,8 +293,12 @@ def _training_shards(common: Common, config: "TrainConfig") -> "ShardSet":
     """What is trained on: the sets of the configuration, or the workspace's own shards."""
     from v2a.reading.sets import open_sets
 
+    return open_sets(_places(common, config), config.labels)
+
+
+def _places(common: Common, config: "TrainConfig") -> list[tuple[str, float]]:
     own = [(str(common.workspace / "shards"), 1.0)]
-    return open_sets([(each.shards, each.weight) for each in config.sets] or own, config.labels)
+    return [(each.shards, each.weight) for each in config.sets] or own
 
 
 def _warn_of_leaks(console: "Console", shards: "ShardSet") -> None:
@@ -345,10 +348,10 @@ def _known_training(common: Common, config: "TrainConfig") -> "ShardSet | None":
 
 def _report_name(place: str) -> str:
     """Sets of one name in two places have two folders."""
-    import hashlib
+    from v2a_data.recipe import digest
 
     place = place.rstrip("/") if "://" in place else str(Path(place).resolve())
-    return f"evaluate-{place.rpartition('/')[2]}-{hashlib.sha256(place.encode()).hexdigest()[:6]}"
+    return f"evaluate-{place.rpartition('/')[2]}-{digest(place)[:6]}"
 
 
 def _config(common: Common, shards: list[str] | None = None) -> "TrainConfig":
