@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from v2a.metrics.features import FLOOR, WINDOW, hop
 from v2a.models import joined
 from v2a.models.base import CodeShape, Loss, SoundDecoder
+from v2a.models.drawn import drawn
 from v2a.models.mr_stft import mr_stft
 from v2a_data.errors import UsageError
 
@@ -209,20 +210,11 @@ def moved(values: Tensor, most: int) -> Tensor:
     return values.movedim((3, 4), (1, 2))[clips, rows[:, :, None], columns[:, None]].movedim((1, 2), (3, 4))
 
 
-# An operation of its own, as torch.compile's own random numbers are others than those of a run that is not compiled.
-@torch.library.custom_op("v2a::steps", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
 def _steps(values: Tensor, most: int) -> Tensor:
-    """`(2, B)` whole numbers in −most..most from the CPU's generator, on the device.
-
-    They are drawn for the clips of all ranks, whose generators agree: N ranks move clips as one would.
-    """
+    """`(2, B)` whole numbers in −most..most, drawn for the clips of all ranks: N ranks move clips as one would."""
     first, total = joined.place(len(values))
-    return torch.randint(-most, most + 1, (2, total))[:, first : first + len(values)].to(values.device)
-
-
-@_steps.register_fake
-def _(values: Tensor, most: int) -> Tensor:
-    return values.new_empty((2, len(values)), dtype=torch.int64)
+    steps = (drawn(values, 2 * total) * (2 * most + 1)).long() - most
+    return steps.reshape(2, total)[:, first : first + len(values)]
 
 
 def _narrows(config: AudioFc.Config) -> bool:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from v2a.models import joined
+from v2a.models.drawn import drawn
 from v2a.models.kmeans import kmeans
 from v2a.models.nearest import counted, nearest, perplexity
 
@@ -151,23 +152,11 @@ class Quantizer(nn.Module):
         """
         dead = self.counts < self.revive_below
         first, total = joined.span(len(flat), flat.device)
-        picks = joined.rows(flat, (joined.agreed(_drawn(dead)) * total).long(), first)
+        picks = joined.rows(flat, (joined.agreed(drawn(dead, len(dead))) * total).long(), first)
         fresh = 2 * self.revive_below
         self.book.copy_(torch.where(dead[:, None], picks, self.book))
         self.sums.copy_(torch.where(dead[:, None], picks * fresh, self.sums))
         self.counts.copy_(torch.where(dead, fresh, self.counts))
-
-
-# An operation of its own, as torch.compile's own random numbers are others than those of a run that is not compiled.
-@torch.library.custom_op("v2a::drawn", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
-def _drawn(like: Tensor) -> Tensor:
-    """A number in 0..1 for each entry of `like`: float64 from the CPU's generator, on the device."""
-    return torch.rand(len(like), dtype=torch.float64).to(like.device)
-
-
-@_drawn.register_fake
-def _(like: Tensor) -> Tensor:
-    return like.new_empty(len(like), dtype=torch.float64)
 
 
 def normalised(x: Tensor) -> Tensor:
